@@ -1,0 +1,2262 @@
+// fanout: a bounded task pool for side work beside a request path. C++20, one header.
+// SPDX-License-Identifier: MIT. Copyright (c) 2026 the fanout authors.
+
+// A fixed number of workers run tasks from a fixed buffer:
+//
+//   fanout::pool cache{{.name = "cache", .workers = 2, .buffer = 1024}};
+//   if (auto err = cache.try_do([=] { store.put(key, value); })) { /* err == fanout::ErrFull */ }
+//   cache.close();
+//
+// Guarantees
+//   - try_do never blocks: it takes the task or refuses it, and a refused callable is untouched.
+//   - An accepted task runs exactly once; tasks start in the order of acceptance.
+//   - A buffer of n holds exactly n waiting tasks, for every n >= 1. Nothing grows.
+//   - A task that fits its slot is accepted, and any task refused, without an allocation.
+//   - A task's exception stops at its worker and reaches on_error with the pool, the worker and the
+//     place of submission.
+//   - close() accepts no more, runs all that was accepted, and returns when the last worker ended.
+//
+// Ordering. A submission happens before its task's run. The run and the destruction of a task, its
+// context scope and its error handler happen before the return of the close or wait_idle that
+// waited for it. on_worker_start happens before that worker's tasks.
+//
+// Preconditions. Every call into a pool has returned before its destructor begins, even if the
+// task has run. Constructing a callable calls no blocking member of the pool. No task leaves by
+// pthread_exit, pthread_cancel or longjmp. Nothing here is async-signal-safe. After fork only the
+// parent has workers.
+//
+// Not for work that must outlive the process, priorities, timers or unbounded queues.
+
+#ifndef FANOUT_FANOUT_HPP
+#define FANOUT_FANOUT_HPP
+
+#define FANOUT_VERSION_MAJOR 0
+#define FANOUT_VERSION_MINOR 1
+#define FANOUT_VERSION_PATCH 0
+
+#include <version>
+#if !defined(__cpp_lib_jthread)
+#error "fanout needs C++20 with std::jthread and <stop_token> (libc++: -fexperimental-library)"
+#endif
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <chrono>
+#include <concepts>
+#include <condition_variable>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <future>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <ranges>
+#include <source_location>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#elif defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+#if defined(__cpp_exceptions)
+#define FANOUT_TRY try
+#define FANOUT_CATCH_ALL catch (...)
+#define FANOUT_ABI_EXCEPTIONS e
+#else
+#define FANOUT_TRY if constexpr (true)
+#define FANOUT_CATCH_ALL else
+#define FANOUT_ABI_EXCEPTIONS n
+#endif
+
+#if defined(__cpp_lib_source_location)
+#define FANOUT_ABI_LOCATION s
+#else
+#define FANOUT_ABI_LOCATION b
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define FANOUT_TSAN
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FANOUT_TSAN
+#endif
+#endif
+
+// The inline namespace names the version, whether exceptions are on (e, n) and whose
+// source_location is in use (s: std, b: builtins), so that units that differ do not mix.
+#define FANOUT_PASTE(major, minor, patch, e, l) v##major##_##minor##_##patch##_##e##l
+#define FANOUT_ABI(major, minor, patch, e, l) FANOUT_PASTE(major, minor, patch, e, l)
+
+namespace fanout {
+inline namespace FANOUT_ABI(FANOUT_VERSION_MAJOR, FANOUT_VERSION_MINOR, FANOUT_VERSION_PATCH,
+                            FANOUT_ABI_EXCEPTIONS, FANOUT_ABI_LOCATION) {
+
+// ---------------------------------------------------------------------------------------------
+// Errors
+
+/// Why a call was refused.
+enum class errc {
+  full = 1,        ///< the buffer holds its capacity; try again later
+  closed,          ///< the pool takes no more work
+  timed_out,       ///< the deadline came first
+  canceled,        ///< the stop token fired first
+  would_deadlock,  ///< called where waiting would wait for the caller itself
+  empty_task       ///< a null pointer or an empty std::function
+};
+
+inline constexpr errc ErrFull = errc::full, ErrClosed = errc::closed;
+
+namespace detail {
+
+class error_category final : public std::error_category {
+ public:
+  constexpr error_category() noexcept = default;
+  const char* name() const noexcept override { return "fanout"; }
+  std::string message(int value) const override { return row_of(value).text; }
+  std::error_condition default_error_condition(int value) const noexcept override {
+    const row& known = row_of(value);
+    if (&known == rows) return {value, *this};
+    return known.condition;
+  }
+
+ private:
+  struct row {
+    const char* text;
+    std::errc condition;
+  };
+  static constexpr row rows[] = {
+      {"not a fanout error", {}},
+      {"the buffer is full", std::errc::resource_unavailable_try_again},
+      {"the pool is closed", std::errc::operation_not_permitted},
+      {"the deadline came first", std::errc::timed_out},
+      {"the wait was stopped", std::errc::operation_canceled},
+      {"a worker cannot wait for its own pool", std::errc::resource_deadlock_would_occur},
+      {"the task is empty", std::errc::invalid_argument}};
+  static const row& row_of(int value) noexcept {
+    return rows[value > 0 && value < static_cast<int>(std::size(rows)) ? value : 0];
+  }
+};
+
+// Constant-initialised and never destroyed, so that pools at namespace scope may always use it.
+union immortal_category {
+  error_category value;
+  constexpr immortal_category() noexcept : value() {}
+  ~immortal_category() {}
+};
+inline constinit immortal_category the_category{};
+
+}  // namespace detail
+
+/// The category of this library's error codes; its name is "fanout".
+inline const std::error_category& category() noexcept { return detail::the_category.value; }
+
+/// Makes `err == fanout::ErrFull` work. Each errc also equals a std::errc condition.
+inline std::error_code make_error_code(errc e) noexcept {
+  return {static_cast<int>(e), category()};
+}
+
+// ---------------------------------------------------------------------------------------------
+// Vocabulary
+
+#if defined(__cpp_lib_source_location)
+using source_location = std::source_location;
+#else
+/// Stands in for std::source_location where the library has none.
+struct source_location {
+  static constexpr source_location current(const char* file = __builtin_FILE(),
+                                           const char* function = __builtin_FUNCTION(),
+                                           std::uint_least32_t line = __builtin_LINE()) noexcept {
+    source_location here;
+    here.file_ = file, here.function_ = function, here.line_ = line;
+    return here;
+  }
+  constexpr const char* file_name() const noexcept { return file_; }
+  constexpr const char* function_name() const noexcept { return function_; }
+  constexpr std::uint_least32_t line() const noexcept { return line_; }
+  constexpr std::uint_least32_t column() const noexcept { return 0; }
+
+ private:
+  const char *file_ = "", *function_ = "";
+  std::uint_least32_t line_ = 0;
+};
+#endif
+
+/// What a failing task tells. `pool` lives as long as the pool does.
+struct error_info {
+  std::exception_ptr error;
+  std::string_view pool;
+  std::size_t worker;
+  source_location where;  ///< where the task was submitted
+};
+
+/// How a pool is made; designated initialisers name the options.
+struct options {
+  std::string name = "anonymous";
+  std::size_t workers = 1;    ///< threads: 1 to 32,767
+  std::size_t buffer = 1024;  ///< waiting tasks: 1 to 2^31-1
+
+  /// Called on the worker inside the catch block for every task that throws, concurrently when
+  /// workers fail together. Empty: one line to stderr. What it throws is written to stderr.
+  std::function<void(const error_info&)> on_error{};
+
+  /// Called on each worker before its first and after its last task. What they throw is written to
+  /// stderr.
+  std::function<void(std::size_t worker)> on_worker_start{}, on_worker_stop{};
+};
+
+/// Counters of a pool. At rest accepted == completed + failed + discarded.
+struct stats {
+  std::uint64_t accepted = 0;   ///< tasks taken
+  std::uint64_t completed = 0;  ///< tasks that returned
+  std::uint64_t failed = 0;     ///< tasks that threw
+  std::uint64_t discarded = 0;  ///< tasks dropped by a close with a deadline
+  std::uint64_t rejected = 0;   ///< calls that answered `full`
+  std::size_t queued = 0;       ///< tasks waiting now
+  std::size_t running = 0;      ///< tasks running now
+  std::size_t workers = 0, capacity = 0;
+};
+
+/// Durations counted by powers of two of a nanosecond.
+class histogram {
+ public:
+  using duration = std::chrono::nanoseconds;
+  /// buckets()[i] counts durations of i significant bits: below 2^i ns, and from 2^(i-1) ns on.
+  using bucket_counts = std::array<std::uint64_t, 64>;
+
+  const bucket_counts& buckets() const noexcept { return buckets_; }
+
+  std::uint64_t count() const noexcept {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t n : buckets_) sum += n;
+    return sum;
+  }
+
+  /// The upper end of the bucket that holds the quantile `q` (0 to 1); 0 when nothing was counted.
+  duration quantile(double q) const noexcept {
+    const auto rank = std::clamp(q, 0.0, 1.0) * static_cast<double>(count());
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < buckets_.size(); ++i) {
+      sum += buckets_[i];
+      if (sum > 0 && static_cast<double>(sum) >= rank) return upper_end(i);
+    }
+    return duration(0);
+  }
+
+  /// The bucket of `d`, and the longest duration that a bucket counts.
+  static std::size_t bucket_of(duration d) noexcept {
+    return static_cast<std::size_t>(
+        std::bit_width(static_cast<std::uint64_t>(std::max<duration::rep>(d.count(), 0))));
+  }
+  static duration upper_end(std::size_t bucket) noexcept {
+    return duration(static_cast<duration::rep>((std::uint64_t{1} << bucket) - 1));
+  }
+
+ private:
+  template <class Policy> friend class basic_pool;
+  bucket_counts buckets_{};
+};
+
+/// A task that has not returned yet.
+struct running_task {
+  std::size_t worker;
+  source_location where;  ///< where it was submitted
+  std::chrono::nanoseconds elapsed;
+};
+
+/// What a pool whose Policy::timed is true counts besides.
+struct timed_stats : stats {
+  histogram wait_time;  ///< from acceptance to start
+  histogram run_time;   ///< from start to end, of tasks that have ended
+  std::optional<running_task> longest_running;
+};
+
+/// How long the accepted prefix of a bulk is, and why it ended.
+struct bulk_result {
+  std::size_t accepted = 0;
+  std::error_code error{0, category()};
+};
+
+/// What a worker does with a task's exception.
+enum class on_exception {
+  report,    ///< catch it, count it, call on_error
+  terminate  ///< let it end the program with the throwing frame on the stack
+};
+
+namespace detail {
+
+/// The platform under the synchronising parts. A policy may name another `sync` with these members,
+/// to run the same parts under a model checker or to count what they do.
+struct native_sync {
+  template <class T> using atomic = std::atomic<T>;
+  using mutex = std::mutex;
+  using condition_variable = std::condition_variable;
+
+  /// Tells the core that this is a busy wait.
+  static void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ __volatile__("yield" ::: "memory");
+#endif
+  }
+
+  static void yield() noexcept { std::this_thread::yield(); }
+
+  /// Sleeps while `word` is `expected`; may return without cause. Untimed: a lost wake-up hangs.
+  static void park(std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+#if defined(__linux__)
+    static_assert(sizeof word == sizeof(std::uint32_t), "the kernel reads a plain 32-bit word");
+    ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+#else
+    word.wait(expected, std::memory_order_relaxed);  // the caller's own load takes the edge
+#endif
+  }
+
+  /// Ends one park on `word`, if there is one.
+  static void unpark_one(std::atomic<std::uint32_t>& word) noexcept {
+#if defined(__linux__)
+    ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+#else
+    word.notify_one();
+#endif
+  }
+
+  /// A sequentially consistent fence.
+  static void fence() noexcept {
+#if defined(FANOUT_TSAN) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan"  // it only orders; every happens-before edge is an atomic's
+#endif
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+#if defined(FANOUT_TSAN) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+  }
+
+  /// Whether process_barrier works here: registers for it and tries it.
+  static bool has_process_barrier() noexcept {
+#if defined(__linux__) && !defined(FANOUT_TSAN)
+    return ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+           process_barrier();
+#else
+    return false;
+#endif
+  }
+
+  /// Every running thread of the process passes a full fence before this returns (membarrier(2)).
+  static bool process_barrier() noexcept {
+#if defined(__linux__)
+    return ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+#else
+    return false;
+#endif
+  }
+};
+
+}  // namespace detail
+
+/// The constants and types of a pool. Derive from it and redeclare what should differ.
+struct default_policy {
+  using enum fanout::on_exception;
+
+  /// Closures of up to this many bytes, aligned to at most max_align_t, that move without throwing
+  /// need no allocation. With a one-pointer source_location a slot is then one 64-byte line.
+  static constexpr std::size_t inline_size = 40 + sizeof(void*) - sizeof(source_location);
+  static constexpr bool allow_heap = true;  ///< false: a closure that does not fit does not compile
+  static constexpr fanout::on_exception on_exception = report;
+  static constexpr unsigned spins = 16;   ///< looks of an idle worker, with a pause between
+  static constexpr unsigned yields = 16;  ///< further looks, with a yield between, before it parks
+
+  /// What follows a task from its submitter: `static context capture() noexcept`, called before the
+  /// claim, and `auto enter()`, whose result is held around the run and the destruction of the task;
+  /// what enter() throws is the task's failure. void: nothing, at no cost.
+  using context = void;
+
+  /// true: stats() tells how long tasks wait and run. false: no clock is ever read.
+  static constexpr bool timed = false;
+
+  using sync = detail::native_sync;
+};
+
+/// default_policy that measures.
+struct timed_policy : default_policy {
+  static constexpr bool timed = true;
+};
+
+// ---------------------------------------------------------------------------------------------
+// The machine
+//
+// Four parts: the slot that holds a task, the ring of slots, the idle protocol that decides who
+// searches and who sleeps, and the worker's loop; beside them the room in which submitters and
+// wait_idle block. They meet in basic_pool and nowhere else.
+//
+// Synchronisation edges. Each row: release site -> acquire site: what it publishes. The numbers
+// stand beside the operations.
+//
+//   (1)  ring::publish  stamp.store    -> ring::find_front   stamp.load   the task in the slot
+//   (2)  ring::vacate   stamp.store    -> ring::claim_back   stamp.load   the emptied slot
+//   (3)  idle::wake     permits.add    -> idle::sleep        permits.cas  all before the wake
+//   (4)  tally::add     value.store    -> tally::get         value.load   a task's whole effect
+//   (5)  waiting_room's mutex: its counts, and all before a call into the room
+//   (6)  basic_pool's close mutex: the closing state, and all before a worker's end
+//   (7)  std::jthread's start and join
+//   (8)  group_state::run ended.add    -> is_done            ended.load   a group task's effect
+//   (9)  group_state's mutex: its failure and its stop source
+//   (10) worker_record's stores        -> look's loads: what the sequence lock shows
+//
+// Store-load orders. Each side writes one place and then reads the other's; one of them sees the
+// other. The barriers between stand in store_load and nowhere else.
+//
+//   (A)  publish a slot;       near(); read the idle word  |  count asleep;   far();  look at the ring
+//   (B)  publish a slot;       full(); read the idle word  |  stop searching; full(); look at the ring
+//   (C)  vacate a slot;        near(); read submitters     |  count blocked;  far();  try the ring
+//   (D)  count a task as done; near(); read idlers         |  count waiting;  far();  sum the counts
+//   (E)  publish a group task; near(); read idlers         |  count waiting;  far();  look at the ring
+//   (F)  publish a group task; full(); read tickets        |  drop a ticket;  full(); look at the ring
+
+namespace detail {
+
+inline constexpr std::size_t line = 64;             // a cache line
+inline constexpr std::size_t line_pair = 2 * line;  // lines that are fetched together
+
+/// The barriers of (A) to (D). The frequent side calls near(), the rare side far(): with a process
+/// barrier near() costs nothing and far() pays for both; without, both are fences.
+template <class Sync> class store_load {
+ public:
+  store_load() noexcept : asymmetric_(Sync::has_process_barrier()) {}
+
+  void near() const noexcept {
+    if (!asymmetric_) return Sync::fence();
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  void far() const noexcept {
+    if (!asymmetric_) return Sync::fence();
+    if (Sync::process_barrier()) return;
+    std::fputs("fanout: membarrier(2) worked at first and is refused now\n", stderr);
+    std::abort();
+  }
+  void full() const noexcept { Sync::fence(); }
+
+ private:
+  bool asymmetric_;
+};
+
+using steady_time = std::chrono::steady_clock::time_point;
+
+// --- The slot --------------------------------------------------------------------------------
+
+template <class Policy> struct taker;
+
+template <int> struct nothing {};
+
+/// Room for a T that is made and destroyed by hand; takes no room for void.
+template <class T, int Tag> struct room_for {
+  alignas(T) std::byte bytes[sizeof(T)];
+};
+template <int Tag> struct room_for<void, Tag> {};
+
+/// Moves a T out of raw storage.
+template <class T> T take(std::byte* storage) noexcept {
+  T* const held = std::launder(reinterpret_cast<T*>(storage));
+  T taken(std::move(*held));
+  std::destroy_at(held);
+  return taken;
+}
+
+template <class Policy>
+inline constexpr bool has_context = !std::is_void_v<typename Policy::context>;
+
+/// One place of the ring: whose turn it is (stamp), the task, and where it was submitted.
+template <class Policy> struct alignas(line) slot {
+  using time = std::conditional_t<Policy::timed, steady_time, void>;
+
+  typename Policy::sync::template atomic<std::uint64_t> stamp;
+  void (*run)(slot&, taker<Policy>&);  // empties and vacates the slot, then runs the task
+  alignas(std::max_align_t) std::byte storage[Policy::inline_size];
+  source_location where;
+  [[no_unique_address]] room_for<typename Policy::context, 0> context;
+  [[no_unique_address]] room_for<time, 1> accepted_at;
+};
+
+static_assert(sizeof(source_location) != sizeof(void*) || sizeof(slot<default_policy>) == line,
+              "a slot is one line");
+
+template <class Fn>
+concept wants_token = std::is_invocable_v<Fn, std::stop_token>;
+
+template <class F>
+concept callable = std::is_constructible_v<std::decay_t<F>, F> &&
+                   (wants_token<std::decay_t<F>> || std::is_invocable_v<std::decay_t<F>>);
+
+/// Whether `f` holds nothing to call. Functions and stateless classes, such as a lambda that
+/// converts to a function pointer, are never compared.
+template <class F> bool is_empty_task(const F& f) {
+  if constexpr (std::is_function_v<F> || std::is_empty_v<F>) {
+    return false;
+  } else if constexpr (requires { static_cast<bool>(f == nullptr); }) {
+    return static_cast<bool>(f == nullptr);
+  } else {
+    return false;
+  }
+}
+
+/// Holds a task that is too large, too aligned or too throwing for a slot.
+template <class Fn> using box = std::unique_ptr<std::optional<Fn>>;
+
+template <class Policy, class Fn>
+inline constexpr bool fits_slot =
+    sizeof(Fn) <= Policy::inline_size && alignof(Fn) <= alignof(std::max_align_t) &&
+    std::is_nothrow_move_constructible_v<Fn>;
+
+template <class Policy, class Fn> void run_task(slot<Policy>& from, taker<Policy>& by);
+
+/// A callable on its way into a slot, there to be an Fn. The constructor does all that may throw,
+/// and moves nothing; place() does the rest. Source is the reference that the submitter passed.
+template <class Policy, class Fn, class Source> class parcel {
+  using object = std::remove_reference_t<Source>;
+  static constexpr bool fits = fits_slot<Policy, Fn>;
+  static constexpr bool late = std::is_nothrow_constructible_v<Fn, Source>;  // after the claim
+  static constexpr bool is_rvalue = std::is_rvalue_reference_v<Source> && !std::is_const_v<object>;
+  using early_source = std::conditional_t<is_rvalue, const object&, Source>;
+
+  static_assert(std::is_nothrow_destructible_v<Fn>,
+                "fanout: the destructor of a task must not throw");
+  static_assert(fits || Policy::allow_heap,
+                "fanout: this task needs an allocation, which Policy::allow_heap forbids: it is "
+                "larger than Policy::inline_size, over-aligned, or its move may throw");
+  static_assert(late || std::is_constructible_v<Fn, early_source>,
+                "fanout: the move of this move-only task may throw; wrap it, for example in a "
+                "lambda that holds a std::unique_ptr");
+
+ public:
+  /// Whether the constructor copies nothing and captures nothing.
+  static constexpr bool is_trivial = fits && late && !has_context<Policy>;
+
+  explicit parcel(object& source) : source_(source), early_(prepare(source)), context_(capture()) {}
+
+  void place(slot<Policy>& in) noexcept {
+    if constexpr (fits && late) {
+      ::new (in.storage) Fn(static_cast<Source>(source_));
+    } else if constexpr (fits) {
+      ::new (in.storage) Fn(std::move(early_));
+    } else {
+      if constexpr (late) early_->emplace(static_cast<Source>(source_));
+      ::new (in.storage) box<Fn>(std::move(early_));
+    }
+    in.run = &run_task<Policy, Fn>;
+    if constexpr (has_context<Policy>) {
+      ::new (in.context.bytes) typename Policy::context(std::move(context_));
+    }
+    if constexpr (Policy::timed) {
+      ::new (in.accepted_at.bytes) steady_time(std::chrono::steady_clock::now());
+    }
+  }
+
+ private:
+  static auto prepare(object& source) {
+    if constexpr (fits && late) {
+      return nothing<0>{};
+    } else if constexpr (fits) {
+      return Fn(static_cast<early_source>(source));
+    } else {
+      box<Fn> early = std::make_unique<std::optional<Fn>>();
+      if constexpr (!late) early->emplace(static_cast<early_source>(source));
+      return early;
+    }
+  }
+
+  static auto capture() noexcept {
+    if constexpr (has_context<Policy>) {
+      static_assert(noexcept(Policy::context::capture()) &&
+                        std::is_nothrow_move_constructible_v<typename Policy::context>,
+                    "fanout: Policy::context must capture and move without throwing");
+      return Policy::context::capture();
+    } else {
+      return nothing<1>{};
+    }
+  }
+
+  object& source_;
+  [[no_unique_address]] decltype(prepare(std::declval<object&>())) early_;
+  [[no_unique_address]] decltype(capture()) context_;
+};
+
+// --- The ring --------------------------------------------------------------------------------
+
+/// A bounded MPMC ring of slots: D. Vyukov's queue (1024cores.net, 2010) with the lap and index
+/// stamps of crossbeam's ArrayQueue, which give every capacity exactly and need no division.
+///
+/// A position is a lap and, in its low bits, an index. The stamp of the slot at position p is
+///   p             free for the submitter that claims p
+///   p + 1         holding the task of p
+///   p + one_lap_  vacated, that is free for the submitter one lap later
+/// and only moves forward. tail_ is the next position to fill, head_ the next to empty; a claim
+/// moves one of them forward, and needs a stamp that says it is its turn.
+///
+/// Progress: a thread that stalls between its claim and its publish or vacate holds up those who
+/// need that slot next; they are told that there is none and never wait in here.
+template <class Policy> class ring {
+  using atomic = typename Policy::sync::template atomic<std::uint64_t>;
+
+ public:
+  using position = std::uint64_t;
+
+  ring(slot<Policy>* slots, std::size_t capacity) noexcept
+      : slots_(slots), capacity_(capacity), one_lap_(std::bit_ceil(std::uint64_t{capacity} + 1)) {
+    // Relaxed: the threads start after this.
+    for (std::size_t i = 0; i < capacity; ++i) slots_[i].stamp.store(i, std::memory_order_relaxed);
+  }
+
+  slot<Policy>& at(position p) const noexcept { return slots_[static_cast<std::size_t>(index(p))]; }
+
+  position next(position p) const noexcept {
+    return index(p) + 1 < capacity_ ? p + 1 : (p | (one_lap_ - 1)) + 1;
+  }
+
+  /// Claims up to `wanted` consecutive slots in one step, the first at `first`; returns how many.
+  /// None: `why` says full or closed. The caller fills and publishes each, in order.
+  std::size_t claim_back(std::size_t wanted, position& first, errc& why) noexcept {
+    // Relaxed: edge (2) is the stamp's, and a stale tail fails the exchange.
+    for (position tail = tail_.load(std::memory_order_relaxed);;) {
+      if ((tail & closed_bit) != 0) return why = errc::closed, 0;
+      position end = tail;
+      std::uint64_t stamp = 0;
+      std::size_t count = 0;
+      for (; count < wanted; ++count, end = next(end)) {
+        stamp = at(end).stamp.load(std::memory_order_acquire);  // (2)
+        if (stamp != end) break;
+      }
+      if (count > 0) {
+        // Linearization point of an acceptance, and the one place that decides between accepted
+        // and closed. Relaxed: the task travels by the stamp.
+        if (exchange(tail_, tail, end)) return first = tail, count;
+      } else if (static_cast<std::int64_t>(stamp - tail) < 0) {
+        // Linearization point of a refusal: the load of the stamp. It is of the lap before, so
+        // nobody had claimed this tail.
+        return why = errc::full, 0;
+      } else {
+        tail = tail_.load(std::memory_order_relaxed);  // somebody claimed it meanwhile
+      }
+    }
+  }
+
+  void publish(position p) noexcept { at(p).stamp.store(p + 1, std::memory_order_release); }  // (1)
+
+  /// Claims the oldest task, or says that the slot next in order holds none.
+  bool claim_front(position& p) noexcept {
+    while (find_front(p)) {
+      if (exchange(head_, p, next(p))) return true;  // relaxed: edge (1) is the stamp's
+    }
+    return false;
+  }
+
+  void vacate(position p) noexcept {
+    at(p).stamp.store(p + one_lap_, std::memory_order_release);  // (2)
+  }
+
+  /// Whether claim_front would find a task.
+  bool is_ready() const noexcept {
+    position p = 0;
+    return find_front(p);
+  }
+
+  /// Whether claim_back would find a slot.
+  bool has_room() const noexcept {
+    for (position tail = tail_.load(std::memory_order_relaxed);;) {
+      if ((tail & closed_bit) != 0) return false;
+      if (at(tail).stamp.load(std::memory_order_acquire) == tail) return true;  // (2)
+      const position now = tail_.load(std::memory_order_relaxed);
+      if (now == tail) return false;
+      tail = now;
+    }
+  }
+
+  /// Accepts nothing more. Linearization point of closing.
+  void close() noexcept { tail_.fetch_or(closed_bit, std::memory_order_relaxed); }
+  bool is_closed() const noexcept {
+    return (tail_.load(std::memory_order_relaxed) & closed_bit) != 0;
+  }
+
+  /// Whether the ring is closed and every task claimed. Once true, it stays so.
+  bool is_drained() const noexcept {
+    return (head_.load(std::memory_order_relaxed) | closed_bit) ==
+           tail_.load(std::memory_order_relaxed);
+  }
+
+  /// Tasks accepted and taken since construction. Relaxed: a caller that needs an order brings it.
+  std::uint64_t pushed() const noexcept {
+    return ordinal(tail_.load(std::memory_order_relaxed) & ~closed_bit);
+  }
+  std::uint64_t popped() const noexcept { return ordinal(head_.load(std::memory_order_relaxed)); }
+
+ private:
+  static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
+
+  std::uint64_t index(position p) const noexcept { return p & (one_lap_ - 1); }
+  std::uint64_t ordinal(position p) const noexcept {
+    return (p >> std::countr_zero(one_lap_)) * capacity_ + index(p);
+  }
+  static bool exchange(atomic& word, position& expected, position desired) noexcept {
+    return word.compare_exchange_weak(expected, desired, std::memory_order_relaxed,
+                                      std::memory_order_relaxed);
+  }
+
+  /// Finds the head and says whether its slot holds a task. When the stamp does not match, the head
+  /// is read again: another worker may have taken that slot and left a ready one behind it.
+  bool find_front(position& head) const noexcept {
+    for (head = head_.load(std::memory_order_relaxed);;) {
+      if (at(head).stamp.load(std::memory_order_acquire) == head + 1) return true;  // (1)
+      const position now = head_.load(std::memory_order_relaxed);
+      if (now == head) return false;
+      head = now;
+    }
+  }
+
+  slot<Policy>* const slots_;
+  const std::uint64_t capacity_;
+  const std::uint64_t one_lap_;
+  alignas(line_pair) atomic tail_{0};  // with closed_bit; submitters write it
+  alignas(line_pair) atomic head_{0};  // workers write it
+};
+
+// --- The waiting room ------------------------------------------------------------------------
+
+/// Waits once; false when the deadline has passed. steady_time::max() is no deadline.
+template <class ConditionVariable, class Lock>
+bool wait_once(ConditionVariable& on, Lock& hold, steady_time deadline) {
+  if (deadline == steady_time::max()) return on.wait(hold), true;
+  return on.wait_until(hold, deadline) == std::cv_status::no_timeout;
+}
+
+/// Where submitters block until a slot is free, and wait_idle until nothing waits or runs. Workers
+/// enter only when a count says that somebody is there.
+///
+/// Invariant, under the mutex: submitters_ + calls_ threads are inside wait_for_room. A vacated
+/// slot moves one from submitters_ to calls_, so that a burst of them calls each thread once. A
+/// call may find its slot not yet next in order; so whoever gets a slot in here looks again and
+/// passes the call on.
+template <class Sync> class waiting_room {
+  using lock = std::unique_lock<typename Sync::mutex>;
+
+ public:
+  explicit waiting_room(const store_load<Sync>& barrier) noexcept : barrier_(barrier) {}
+
+  /// After a slot was vacated: calls a blocked submitter.
+  void slot_vacated() noexcept {
+    barrier_.near();  // (C)
+    if (submitters_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+      const lock hold(mutex_);  // (5)
+      call_one();
+    }
+  }
+
+  /// After counts changed and nothing is ready: the idlers look again.
+  void found_empty() noexcept {
+    barrier_.near();  // (D)
+    if (idlers_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+      const lock hold(mutex_);  // (5)
+      idle_.notify_all();
+    }
+  }
+
+  /// After the ring was closed: every blocked submitter tries once more.
+  void call_all() noexcept {
+    const lock hold(mutex_);  // (5)
+    while (call_one()) {
+    }
+  }
+
+  /// After a stop request: the blocked submitters look whether it was theirs.
+  void stir() noexcept {
+    const lock hold(mutex_);  // (5)
+    room_.notify_all();
+  }
+
+  /// Calls `attempt` until it answers other than full. In between blocks until a slot is vacated,
+  /// the deadline, or `is_stopped`. `has_room`: whether another attempt would find a slot.
+  template <class Attempt, class HasRoom, class IsStopped>
+  errc wait_for_room(steady_time deadline, Attempt attempt, HasRoom has_room,
+                     IsStopped is_stopped) {
+    for (bool in_time = true;;) {
+      lock hold(mutex_);  // (5)
+      add(submitters_, 1);
+      hold.unlock();
+      barrier_.far();  // (C)
+      errc answer = attempt();
+      hold.lock();  // (5)
+      if (answer == errc::full) {
+        while (calls_ == 0 && in_time && !is_stopped()) in_time = wait_once(room_, hold, deadline);
+      }
+      if (calls_ != 0) {
+        --calls_;
+      } else {
+        add(submitters_, -1);
+      }
+      if (answer == errc::full) {
+        hold.unlock();
+        answer = attempt();
+        hold.lock();  // (5)
+      }
+      if (answer != errc::full) {
+        if (has_room()) call_one();
+        return answer;
+      }
+      if (is_stopped()) return errc::canceled;
+      if (!in_time) return errc::timed_out;
+    }
+  }
+
+  /// Blocks until `is_idle` or the deadline; says which.
+  template <class IsIdle> bool wait_for_idle(steady_time deadline, IsIdle is_idle) {
+    lock hold(mutex_);  // (5)
+    add(idlers_, 1);
+    barrier_.far();  // (D)
+    bool idle = is_idle();
+    for (bool in_time = true; !idle && in_time; idle = is_idle()) {
+      in_time = wait_once(idle_, hold, deadline);
+    }
+    add(idlers_, -1);
+    return idle;
+  }
+
+ private:
+  using count = typename Sync::template atomic<std::uint32_t>;
+
+  // Relaxed, as every access to the counts: the mutex orders the writers, (C) and (D) the readers.
+  static void add(count& to, int n) noexcept {
+    to.store(to.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(n),
+             std::memory_order_relaxed);
+  }
+
+  bool call_one() noexcept {
+    if (submitters_.load(std::memory_order_relaxed) == 0) return false;
+    add(submitters_, -1);
+    ++calls_;
+    room_.notify_one();
+    return true;
+  }
+
+  const store_load<Sync> barrier_;
+  count submitters_{0};      // threads in wait_for_room that nobody has called yet
+  count idlers_{0};          // threads in wait_for_idle
+  std::uint32_t calls_ = 0;  // calls that nobody has answered yet
+  typename Sync::mutex mutex_;
+  typename Sync::condition_variable room_, idle_;
+};
+
+// --- The idle protocol -----------------------------------------------------------------------
+
+/// Decides who searches and who sleeps, as the schedulers of Go and Tokio do.
+///
+/// A worker runs, searches or sleeps. One word counts the searching and the sleeping. At most one
+/// worker searches; the others go to sleep at once. A submitter wakes a sleeper only when nobody
+/// searches, and does the accounting for it (one sleeper less, one searcher more, one permit), so
+/// that a burst costs one wake.
+///
+/// Invariant: when a task is ready, somebody runs, searches or has a permit, and will look. It holds
+/// because every worker looks again after it counted itself asleep, and because whoever leaves the
+/// search, having found a task or at its end, looks again and wakes another if something is ready.
+template <class Sync> class idle_protocol {
+ public:
+  explicit idle_protocol(const store_load<Sync>& barrier) noexcept : barrier_(barrier) {}
+
+  /// After a slot was published, or the ring closed: sees to it that somebody looks.
+  void notify() noexcept {
+    barrier_.near();  // (A)
+    if (sleeping(word_.load(std::memory_order_relaxed)) != 0) notify_sleepers();
+  }
+
+  /// Makes the caller the searcher, unless there is one.
+  bool start_search() noexcept {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    while (searching(word) == 0) {
+      if (exchange(word, word + one_searching)) return true;
+    }
+    return false;
+  }
+
+  /// The searcher found a task, or ends.
+  template <class Ready> void end_search(Ready ready) noexcept {
+    const auto before = word_.fetch_sub(one_searching, std::memory_order_relaxed);
+    if (sleeping(before) != 0) look_again(ready);
+  }
+
+  /// Wakes a sleeper if something is ready and nobody searches.
+  template <class Ready> void look_again(Ready ready) noexcept {
+    barrier_.full();  // (B)
+    if (ready()) wake();
+  }
+
+  /// Sleeps until woken; returns at once when something is ready and nobody else searches for it.
+  /// The caller is the searcher afterwards.
+  template <class Ready> void sleep(bool is_searching, Ready ready) noexcept {
+    word_.fetch_add(is_searching ? one_sleeping - one_searching : one_sleeping,
+                    std::memory_order_relaxed);
+    barrier_.far();                          // (A)
+    if (ready() && claim_sleeper()) return;  // woken by itself
+    for (;;) {
+      std::uint32_t permits = permits_.load(std::memory_order_relaxed);
+      while (permits != 0) {
+        if (permits_.compare_exchange_weak(permits, permits - 1, std::memory_order_acquire,
+                                           std::memory_order_relaxed)) {  // (3)
+          return;
+        }
+      }
+      Sync::park(permits_, 0);
+    }
+  }
+
+ private:
+  static constexpr std::uint32_t one_searching = 1, one_sleeping = 1u << 16;
+  static std::uint32_t searching(std::uint32_t word) noexcept { return word & (one_sleeping - 1); }
+  static std::uint32_t sleeping(std::uint32_t word) noexcept { return word / one_sleeping; }
+
+  // Relaxed, as all operations on the word: it publishes nothing, and (A) and (B) order it.
+  bool exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
+    return word_.compare_exchange_weak(expected, desired, std::memory_order_relaxed,
+                                       std::memory_order_relaxed);
+  }
+
+  void notify_sleepers() noexcept {
+    barrier_.full();  // (A), (B)
+    wake();
+  }
+
+  /// Turns a sleeper into the searcher, unless somebody searches or nobody sleeps.
+  bool claim_sleeper() noexcept {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    while (sleeping(word) != 0 && searching(word) == 0) {
+      if (exchange(word, word - one_sleeping + one_searching)) return true;
+    }
+    return false;
+  }
+
+  void wake() noexcept {
+    if (!claim_sleeper()) return;
+    permits_.fetch_add(1, std::memory_order_release);  // (3)
+    Sync::unpark_one(permits_);
+  }
+
+  alignas(line_pair) typename Sync::template atomic<std::uint32_t> word_{0};
+  typename Sync::template atomic<std::uint32_t> permits_{0};  // wakes that no sleeper has taken
+  const store_load<Sync> barrier_;
+};
+
+// --- The worker's loop -----------------------------------------------------------------------
+
+/// Runs what is in the ring; when it is empty, looks whether to stop, searches, sleeps. Returns
+/// when `is_stopping` and the ring is drained. `run` takes a claimed position; `found_empty` is
+/// called when nothing is ready.
+template <class Policy, class Run, class FoundEmpty, class IsStopping>
+void work(ring<Policy>& tasks, idle_protocol<typename Policy::sync>& idle, Run run,
+          FoundEmpty found_empty, IsStopping is_stopping) {
+  using sync = typename Policy::sync;
+  const auto ready = [&] { return tasks.is_ready() || (is_stopping() && tasks.is_drained()); };
+  bool searching = false;
+  unsigned looks = 0;
+  for (;;) {
+    if (typename ring<Policy>::position p = 0; tasks.claim_front(p)) {
+      if (searching) idle.end_search(ready);
+      searching = false;
+      looks = 0;
+      run(p);
+      continue;
+    }
+    found_empty();
+    if (is_stopping() && tasks.is_drained()) break;
+    if (!searching && looks == 0) searching = idle.start_search();
+    if (searching && looks < Policy::spins + Policy::yields) {
+      if (looks++ < Policy::spins) {
+        sync::pause();
+      } else {
+        sync::yield();
+      }
+      continue;
+    }
+    idle.sleep(searching, ready);
+    searching = true;
+    looks = 0;
+  }
+  // A worker that ends passes the duty on: the next sleeper finds the ring drained and ends too.
+  if (searching) idle.end_search(ready);
+  idle.look_again(ready);
+}
+
+// --- Running a task --------------------------------------------------------------------------
+
+/// Who takes a task out of its slot, and what the task may ask of it.
+template <class Policy> struct taker {
+  using tasks = ring<Policy>;
+  using waiters = waiting_room<typename Policy::sync>;
+
+  tasks* from;  // null: the slot is in no ring
+  typename tasks::position at;
+  waiters* room;
+  source_location where;
+  bool discards = false;  // drop the task instead of running it
+  bool failed = false;
+
+  taker(tasks* ring, typename tasks::position position, waiters* told,
+        const slot<Policy>& s) noexcept
+      : from(ring), at(position), room(told), where(s.where) {}
+
+  virtual std::stop_token token() = 0;
+  virtual void report() = 0;                            // the exception being handled
+  virtual void complain(const char* who) noexcept = 0;  // of it, to stderr
+
+  void vacate() noexcept {
+    if (from == nullptr) return;
+    from->vacate(at);
+    room->slot_vacated();
+  }
+  void fail() {
+    failed = true;
+    report();
+  }
+
+ protected:
+  ~taker() = default;
+};
+
+/// Tasks of this library that are told when they are discarded.
+struct discardable {};
+
+/// What submit() passes to a parcel, and the task that it becomes.
+template <class F, class Result> struct promise_source {
+  std::promise<Result>& promise;
+  F& f;
+};
+
+template <class Fn, class Result> struct promised_task : discardable {
+  using result = Result;
+  std::promise<Result> promise;
+  Fn fn;
+
+  template <class F>
+  explicit promised_task(promise_source<F, Result>&& s) noexcept(
+      std::is_nothrow_constructible_v<Fn, F&&>)
+      : promise(std::move(s.promise)), fn(static_cast<F&&>(s.f)) {}
+  template <class F>
+    requires std::is_constructible_v<Fn, const F&>
+  explicit promised_task(const promise_source<F, Result>& s)
+      : promise(std::move(s.promise)), fn(std::as_const(s.f)) {}
+
+  template <class... Token>
+    requires std::is_invocable_v<Fn, Token...>
+  Result operator()(Token... token) && {
+    return std::invoke(std::move(fn), std::move(token)...);
+  }
+};
+
+template <class Fn>
+concept keeps_promise = requires { typename Fn::result; } && std::derived_from<Fn, discardable>;
+
+template <class Fn, class Policy> decltype(auto) call(std::optional<Fn>& task, taker<Policy>& by) {
+  if constexpr (wants_token<Fn>) {
+    return std::invoke(std::move(*task), by.token());
+  } else {
+    return std::invoke(std::move(*task));
+  }
+}
+
+/// Destroys a task at the end of a scope, inside the scopes that were entered before.
+template <class Fn> struct destroyer {
+  std::optional<Fn>& task;
+  ~destroyer() { task.reset(); }
+};
+
+#if defined(__cpp_exceptions)
+/// Runs a submitted task. Its outcome goes to the future after the task and its scope are gone.
+template <class Fn, class Enter, class Policy>
+void run_promised(std::optional<Fn>& task, Enter enter, taker<Policy>& by) {
+  using result = typename Fn::result;
+  std::promise<result> promise = std::move(task->promise);
+  if (by.discards) {
+    task.reset();
+    promise.set_exception(std::make_exception_ptr(std::system_error(make_error_code(errc::canceled))));
+    return;
+  }
+  std::conditional_t<
+      std::is_void_v<result>, nothing<0>,
+      std::conditional_t<std::is_reference_v<result>, std::remove_reference_t<result>*,
+                         std::optional<std::decay_t<result>>>>
+      value{};
+  try {
+    {
+      [[maybe_unused]] const auto scope = enter();
+      const destroyer<Fn> end{task};
+      if constexpr (std::is_void_v<result>) {
+        call(task, by);
+      } else if constexpr (std::is_reference_v<result>) {
+        value = std::addressof(call(task, by));
+      } else {
+        value.emplace(call(task, by));
+      }
+    }
+    if constexpr (std::is_void_v<result>) {
+      promise.set_value();
+    } else {
+      promise.set_value(static_cast<result&&>(*value));
+    }
+  } catch (...) {
+    promise.set_exception(std::current_exception());
+  }
+}
+#endif
+
+/// The operation of a slot that holds an Fn, or a box with one. The slot is free before the task
+/// runs.
+template <class Policy, class Fn> void run_task(slot<Policy>& from, taker<Policy>& by) {
+  constexpr bool boxed = !fits_slot<Policy, Fn>;
+  using held_type = std::conditional_t<boxed, box<Fn>, Fn>;
+  auto* const in_slot = std::launder(reinterpret_cast<held_type*>(from.storage));
+  std::conditional_t<boxed, box<Fn>, std::optional<Fn>> held(std::move(*in_slot));
+  std::destroy_at(in_slot);
+  std::optional<Fn>* task = nullptr;
+  if constexpr (boxed) {
+    task = held.get();
+  } else {
+    task = &held;
+  }
+  [[maybe_unused]] auto context = [&] {
+    if constexpr (has_context<Policy>) {
+      return take<typename Policy::context>(from.context.bytes);
+    } else {
+      return nothing<0>{};
+    }
+  }();
+  [[maybe_unused]] const auto enter = [&] {
+    if constexpr (has_context<Policy>) {
+      return context.enter();
+    } else {
+      return nothing<0>{};
+    }
+  };
+  by.vacate();
+
+  if constexpr (keeps_promise<Fn>) {
+    run_promised(*task, enter, by);
+  } else if (by.discards) {
+    if constexpr (std::derived_from<Fn, discardable>) (*task)->discard();
+  } else if constexpr (!has_context<Policy>) {
+    static_cast<void>(call(*task, by));
+  } else {
+    [[maybe_unused]] const auto scope = enter();
+    if constexpr (Policy::on_exception == on_exception::terminate) {
+      const destroyer<Fn> end{*task};
+      static_cast<void>(call(*task, by));
+    } else {
+      FANOUT_TRY {
+        const destroyer<Fn> end{*task};
+        static_cast<void>(call(*task, by));
+      }
+      FANOUT_CATCH_ALL { by.fail(); }  // inside the scope: the handler sees the context
+    }
+  }
+}
+
+/// Runs or drops the task of a slot; its exceptions end here.
+template <class Policy> void execute(slot<Policy>& from, taker<Policy>& by) {
+  if constexpr (Policy::on_exception == on_exception::terminate) {
+    from.run(from, by);  // no handler and no noexcept frame below the task
+  } else {
+    FANOUT_TRY {
+      FANOUT_TRY { from.run(from, by); }
+      FANOUT_CATCH_ALL { by.fail(); }
+    }
+    // What a task threw had a destructor that threw as the handler ended.
+    FANOUT_CATCH_ALL { by.complain("the destructor of what a task threw"); }
+  }
+}
+
+/// A counter with one writer.
+template <class Sync> class tally {
+ public:
+  void add() noexcept {
+    // Relaxed: nobody else writes it.
+    value_.store(value_.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // (4)
+  }
+  std::uint64_t get() const noexcept { return value_.load(std::memory_order_acquire); }  // (4)
+
+ private:
+  typename Sync::template atomic<std::uint64_t> value_{0};
+};
+
+/// What one worker counts, and the task that it runs. One writer; others read at any time.
+template <class Policy> struct alignas(line_pair) worker_record {
+  using sync = typename Policy::sync;
+  tally<sync> completed, failed;
+};
+
+/// The same with times.
+template <class Policy>
+  requires(Policy::timed)
+struct alignas(line_pair) worker_record<Policy> {
+  using sync = typename Policy::sync;
+  template <class T> using atomic = typename sync::template atomic<T>;
+  using words = std::array<std::uintptr_t, sizeof(source_location) / sizeof(std::uintptr_t)>;
+
+  tally<sync> completed, failed;
+  std::array<tally<sync>, 64> waited, ran;  // by histogram::bucket_of
+
+  // The running task, under a sequence lock: while the version is odd it is being written. (10)
+  atomic<std::uint32_t> version{0};
+  atomic<steady_time::rep> began{0};  // since the clock's epoch; 0: none runs
+  std::array<atomic<std::uintptr_t>, std::tuple_size_v<words>> where{};
+
+  void begin(steady_time accepted_at, steady_time now, const source_location& place) noexcept {
+    waited[histogram::bucket_of(now - accepted_at)].add();
+    const std::uint32_t even = version.load(std::memory_order_relaxed);  // nobody else writes it
+    version.store(even + 1,
+                  std::memory_order_relaxed);  // before the next store, which is a release
+    began.store(now.time_since_epoch().count(), std::memory_order_release);  // (10)
+    const auto place_words = std::bit_cast<words>(place);
+    for (std::size_t i = 0; i < where.size(); ++i) {
+      where[i].store(place_words[i], std::memory_order_release);  // (10)
+    }
+    version.store(even + 2, std::memory_order_release);  // (10)
+  }
+
+  void end(steady_time since, steady_time now) noexcept {
+    ran[histogram::bucket_of(now - since)].add();
+    began.store(0, std::memory_order_release);  // (10)
+  }
+
+  /// Makes `longest` this worker's task, if that began before `since`.
+  void look(std::size_t worker, steady_time now,
+            std::optional<running_task>& longest) const noexcept {
+    for (;;) {
+      const std::uint32_t before = version.load(std::memory_order_acquire);  // (10)
+      const steady_time start{
+          steady_time::duration(began.load(std::memory_order_acquire))};  // (10)
+      words place{};
+      for (std::size_t i = 0; i < where.size(); ++i) {
+        place[i] = where[i].load(std::memory_order_acquire);  // (10)
+      }
+      if (before % 2 != 0 || version.load(std::memory_order_relaxed) != before) continue;
+      if (start == steady_time{}) return;
+      const auto elapsed = std::max(now - start, steady_time::duration(0));
+      if (!longest || elapsed > longest->elapsed) {
+        longest = running_task{worker, std::bit_cast<source_location>(place), elapsed};
+      }
+      return;
+    }
+  }
+};
+
+// --- Odds and ends ---------------------------------------------------------------------------
+
+/// Marks the pools inside whose workers, closings or stop callbacks this thread is.
+struct frame {
+  const void* const pool;
+  const std::size_t worker;
+  const frame* const outer;
+
+  inline static thread_local constinit const frame* innermost = nullptr;
+
+  frame(const void* of, std::size_t index) noexcept : pool(of), worker(index), outer(innermost) {
+    innermost = this;
+  }
+  ~frame() { innermost = outer; }
+  frame(const frame&) = delete;
+  frame& operator=(const frame&) = delete;
+
+  /// This thread's innermost frame of `pool`, or null.
+  static const frame* of(const void* pool) noexcept {
+    const frame* f = innermost;
+    while (f != nullptr && f->pool != pool) f = f->outer;
+    return f;
+  }
+};
+
+/// The time `d` from now. Saturates: steady_time::max() is forever.
+template <class Rep, class Period>
+steady_time deadline_after(const std::chrono::duration<Rep, Period>& d) {
+  using seconds = std::chrono::duration<long double>;
+  const steady_time now = std::chrono::steady_clock::now();
+  if (!(d > d.zero())) return now;
+  if (seconds(d) >= seconds(steady_time::max() - now) / 2) return steady_time::max();
+  return now + std::chrono::ceil<steady_time::duration>(d);
+}
+
+template <class Clock, class Duration>
+steady_time deadline_at(const std::chrono::time_point<Clock, Duration>& tp) {
+  using seconds = std::chrono::duration<long double>;
+  return deadline_after(seconds(tp.time_since_epoch()) - seconds(Clock::now().time_since_epoch()));
+}
+
+/// Writes one line about the exception being handled to stderr.
+inline void complain(const std::string& pool, std::size_t worker, const char* who,
+                     const char* where = "", unsigned place = 0) noexcept {
+  [[maybe_unused]] const auto print = [&](const char* reason) {
+    char text[1024];
+    char line_number[16] = "";
+    if (*where != '\0') std::snprintf(line_number, sizeof line_number, ":%u", place);
+    int size =
+        std::snprintf(text, sizeof text, "fanout: pool \"%.99s\", worker %zu: %s%s%s threw: %s",
+                      pool.c_str(), worker, who, where, line_number, reason);
+    size = std::clamp(size, 0, static_cast<int>(sizeof text) - 1);
+    std::replace(text, text + size, '\n', ' ');
+    text[size] = '\n';
+    std::fwrite(text, 1, static_cast<std::size_t>(size) + 1, stderr);
+  };
+#if defined(__cpp_exceptions)
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    print(e.what());
+  } catch (const std::string& text) {
+    print(text.c_str());
+  } catch (const char* text) {
+    print(text != nullptr ? text : "a null const char*");
+  } catch (...) {
+    print("something that is not a std::exception");
+  }
+#endif
+}
+
+/// Names the calling thread "pool/worker", the pool's part cut to the platform's limit.
+inline void name_this_thread([[maybe_unused]] const std::string& pool,
+                             [[maybe_unused]] std::size_t worker) {
+#if defined(__linux__) || defined(__APPLE__)
+  const std::string suffix = "/" + std::to_string(worker);
+  const std::string name = pool.substr(0, 15 - suffix.size()) + suffix;
+#if defined(__linux__)
+  ::pthread_setname_np(::pthread_self(), name.c_str());
+#else
+  ::pthread_setname_np(name.c_str());
+#endif
+#endif
+}
+
+/// Throws, or without exceptions prints and aborts.
+[[noreturn]] inline void refuse_option(const char* option, std::size_t value, std::size_t limit) {
+  const std::string text = "fanout: options::" + std::string(option) + " is " +
+                           std::to_string(value) + "; it must be 1 to " + std::to_string(limit);
+#if defined(__cpp_exceptions)
+  throw std::invalid_argument(text);
+#else
+  std::fprintf(stderr, "%s\n", text.c_str());
+  std::abort();
+#endif
+}
+
+inline std::error_code as_code(errc e) noexcept { return {static_cast<int>(e), category()}; }
+
+/// A suspended coroutine as a task.
+struct resumption : discardable {
+  std::coroutine_handle<> coroutine;
+  std::error_code* answer;
+  resumption(std::coroutine_handle<> h, std::error_code* to) noexcept : coroutine(h), answer(to) {}
+  void operator()() const { coroutine.resume(); }
+  void discard() const {
+    *answer = make_error_code(errc::canceled);
+    coroutine.resume();
+  }
+};
+
+template <class Pool> struct schedule_awaiter {
+  Pool& pool;
+  source_location where;
+  std::error_code answer{0, category()};
+
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> coroutine) {
+    // Once accepted, the coroutine may already run or be gone, and this awaiter with it.
+    const std::error_code refusal = pool.try_do(resumption(coroutine, &answer), where);
+    if (refusal) answer = refusal;
+    return !refusal;
+  }
+  [[nodiscard]] std::error_code await_resume() const noexcept { return answer; }
+};
+
+template <class Policy> class group_state;
+
+}  // namespace detail
+
+// ---------------------------------------------------------------------------------------------
+// The pool
+
+/// A fixed set of workers on a bounded queue. Neither copies nor moves.
+/// Thread safety: every member but the destructor, from any thread, tasks included, at any time.
+template <class Policy = default_policy> class basic_pool;
+template <class Policy = default_policy> class basic_group;
+using pool = basic_pool<>;
+using group = basic_group<>;
+
+template <class Policy> class basic_pool {
+  using sync = typename Policy::sync;
+  using position = typename detail::ring<Policy>::position;
+
+ public:
+  /// Starts the workers; they inherit this thread's signal mask and are named "name/0" and so on.
+  /// Throws: std::invalid_argument naming the option, its value and the limit; std::system_error
+  /// when a thread cannot start, after ending those that did; std::bad_alloc.
+  explicit basic_pool(options opts = {});
+
+  /// As close(). Aborts with a message on a worker of this pool and inside its closing.
+  ~basic_pool();
+
+  basic_pool(const basic_pool&) = delete;
+  basic_pool& operator=(const basic_pool&) = delete;
+
+  // --- Submission
+  //
+  // A callable is called once, as a rvalue, with a std::stop_token if it takes one; what it returns
+  // is ignored. A rvalue is moved from only when accepted; of a lvalue a copy may have been made
+  // and dropped. Refusals, in this order: empty_task; closed; (acceptance); would_deadlock, where a
+  // worker of this pool would have to block; canceled or timed_out. Throws what copying or boxing
+  // the callable throws; then nothing was accepted. Progress: a thread that stalls inside its few
+  // instructions on the slot next in order holds up the others, who find the buffer full.
+
+  /// Submits `f`, or says `full`: at some instant in the call the slot next in order was waiting,
+  /// being filled or being emptied. Never blocks.
+  template <detail::callable F>
+  [[nodiscard]] std::error_code try_do(F&& f, source_location where = source_location::current()) {
+    if (detail::is_empty_task(f)) return detail::as_code(errc::empty_task);
+    detail::parcel<Policy, std::decay_t<F>, F&&> parcel(f);
+    return answer(offer(parcel, where));
+  }
+
+  /// Submits `f`. Blocks while the buffer is full. Blocked callers are not served in order.
+  template <detail::callable F>
+  [[nodiscard]] std::error_code do_wait(F&& f, source_location where = source_location::current()) {
+    return submit_until<F&&>(detail::steady_time::max(), {}, f, where);
+  }
+
+  /// The same; a stop request ends the wait.
+  template <detail::callable F>
+  [[nodiscard]] std::error_code do_wait(F&& f, std::stop_token stop,
+                                        source_location where = source_location::current()) {
+    return submit_until<F&&>(detail::steady_time::max(), std::move(stop), f, where);
+  }
+
+  /// The same, blocking for `duration` at most. Saturates: hours::max() is forever.
+  template <class Rep, class Period, detail::callable F>
+  [[nodiscard]] std::error_code try_do_for(const std::chrono::duration<Rep, Period>& duration,
+                                           F&& f,
+                                           source_location where = source_location::current()) {
+    return submit_until<F&&>(detail::deadline_after(duration), {}, f, where);
+  }
+
+  /// The same, blocking until `deadline` at most. Its clock is read once; steady_clock waits.
+  template <class Clock, class Duration, detail::callable F>
+  [[nodiscard]] std::error_code try_do_until(
+      const std::chrono::time_point<Clock, Duration>& deadline, F&& f,
+      source_location where = source_location::current()) {
+    return submit_until<F&&>(detail::deadline_at(deadline), {}, f, where);
+  }
+
+  /// Submits a prefix of `tasks`, each as the range's reference type, and says how long it is and
+  /// why it ended. Never blocks. A sized forward range whose elements construct without throwing is
+  /// claimed in one step and costs one wake at most; others go one by one, and what was accepted
+  /// before an exception stays accepted.
+  template <std::ranges::input_range Range>
+    requires detail::callable<std::ranges::range_reference_t<Range>>
+  [[nodiscard]] bulk_result try_do_bulk(Range&& tasks,
+                                        source_location where = source_location::current());
+
+#if defined(__cpp_exceptions)
+  /// Submits `f` and returns the future of its result. Its exception goes to the future, not to
+  /// on_error; a refusal, or `canceled` when it is discarded, arrives there as std::system_error.
+  /// Never blocks. Throws: std::bad_alloc for the shared state.
+  template <detail::callable F>
+  [[nodiscard]] auto submit(F&& f, source_location where = source_location::current());
+#else
+  template <class F> auto submit(F&&, source_location = {}) {
+    static_assert(!sizeof(F*), "fanout: submit needs exceptions");
+  }
+#endif
+
+  /// `co_await pool.schedule()` goes on as a task on a worker and yields success; when refused, at
+  /// once on the caller with the refusal; when discarded, on the closing thread with canceled.
+  [[nodiscard]] auto schedule(source_location where = source_location::current()) noexcept {
+    return detail::schedule_awaiter<basic_pool>{*this, where};
+  }
+
+  // --- Waiting and closing
+
+  /// Blocks until an instant at which nothing waits or runs. On a worker: would_deadlock.
+  std::error_code wait_idle() { return idle_until(detail::steady_time::max()); }
+
+  /// The same, blocking for `duration` or until `deadline` at most, then timed_out.
+  template <class Rep, class Period>
+  [[nodiscard]] std::error_code wait_idle_for(const std::chrono::duration<Rep, Period>& duration) {
+    return idle_until(detail::deadline_after(duration));
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] std::error_code wait_idle_until(
+      const std::chrono::time_point<Clock, Duration>& deadline) {
+    return idle_until(detail::deadline_at(deadline));
+  }
+
+  /// Accepts no more, runs all that was accepted, joins the workers. Blocks until then. A further
+  /// call blocks until the first has finished and answers closed. On a worker of this pool, in its
+  /// stop callbacks and in discarded captures: closes and answers would_deadlock at once; the pool
+  /// drains, and the first close from elsewhere joins and has its own result.
+  std::error_code close() { return close_by(detail::steady_time::max()); }
+
+  /// The same, draining for `duration` or until `deadline` at most; then requests stop, discards the
+  /// waiting tasks and joins the running ones, however long they take, and answers timed_out. A
+  /// further call shortens the deadline in force.
+  template <class Rep, class Period>
+  [[nodiscard]] std::error_code close_for(const std::chrono::duration<Rep, Period>& duration) {
+    return close_by(detail::deadline_after(duration));
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] std::error_code close_until(
+      const std::chrono::time_point<Clock, Duration>& deadline) {
+    return close_by(detail::deadline_at(deadline));
+  }
+
+  /// Accepts no more and fires the tasks' stop tokens; waiting tasks still run. Blocks only in the
+  /// stop callbacks that it calls.
+  void request_stop();
+
+  // --- Observers
+
+  std::string_view name() const noexcept { return options_.name; }
+  std::size_t workers() const noexcept { return options_.workers; }
+  std::size_t capacity() const noexcept { return options_.buffer; }
+  std::size_t size() const noexcept { return stats().queued; }  ///< tasks waiting, none running
+  bool is_closed() const noexcept { return ring_.is_closed(); }
+  std::stop_token get_stop_token() const noexcept { return stop_.get_token(); }  ///< the tasks'
+  std::conditional_t<Policy::timed, timed_stats, fanout::stats> stats() const noexcept;
+
+ private:
+  friend class detail::group_state<Policy>;
+
+  struct own_taker final : detail::taker<Policy> {
+    basic_pool& owner;
+    own_taker(basic_pool& of, position p, const detail::slot<Policy>& s) noexcept
+        : detail::taker<Policy>(&of.ring_, p, &of.room_, s), owner(of) {}
+    std::stop_token token() override { return owner.stop_.get_token(); }
+    void report() override { owner.report(owner.this_worker(), this->where); }
+    void complain(const char* who) noexcept override {
+      detail::complain(owner.options_.name, owner.this_worker(), who);
+    }
+  };
+
+  static constexpr errc accepted{};
+
+  static options checked(options opts) {
+    if (opts.workers - 1 >= 32767) detail::refuse_option("workers", opts.workers, 32767);
+    if (opts.buffer - 1 >= 2147483647) detail::refuse_option("buffer", opts.buffer, 2147483647);
+    if (opts.name.empty()) opts.name = "anonymous";
+    return opts;
+  }
+
+  template <class Parcel> errc offer(Parcel& parcel, const source_location& where) noexcept {
+    position at = 0;
+    errc why = accepted;
+    if (ring_.claim_back(1, at, why) == 0) return why;
+    fill(at, parcel, where);
+    idle_.notify();
+    return accepted;
+  }
+
+  template <class Parcel>
+  void fill(position at, Parcel& parcel, const source_location& where) noexcept {
+    auto& slot = ring_.at(at);
+    parcel.place(slot);
+    slot.where = where;
+    ring_.publish(at);
+  }
+
+  std::error_code answer(errc why) noexcept {
+    if (why == errc::full) [[unlikely]] {
+      rejected_.fetch_add(1, std::memory_order_relaxed);  // a counter that publishes nothing
+    }
+    return detail::as_code(why);
+  }
+
+  template <class Source>
+  std::error_code submit_until(detail::steady_time deadline, std::stop_token stop,
+                               std::remove_reference_t<Source>& f, const source_location& where);
+
+  bool is_inside() const noexcept { return detail::frame::of(this) != nullptr; }
+
+  /// The index of the worker that this thread is; workers() where it is none.
+  std::size_t this_worker() const noexcept {
+    const detail::frame* const here = detail::frame::of(this);
+    return here != nullptr ? here->worker : options_.workers;
+  }
+
+  void serve(std::size_t index, const std::stop_token& stop);
+  void run(detail::worker_record<Policy>& record, position at);
+  void report(std::size_t worker, const source_location& where);
+  void call_hook(const std::function<void(std::size_t)>& hook, const char* name, std::size_t index);
+
+  std::uint64_t finished() const noexcept;
+  std::error_code idle_until(detail::steady_time deadline);
+
+  /// Whether nothing waits or runs. The sum comes before the acceptances and was never more than
+  /// they were; so if it equals their later value, they were equal when that was read.
+  bool is_idle() const noexcept {
+    const std::uint64_t done = finished();
+    return done == ring_.pushed();
+  }
+
+  /// Closes to new work, which wakes every blocked submitter.
+  void shut() noexcept {
+    ring_.close();
+    room_.call_all();
+  }
+
+  /// Lets the workers end once the ring is drained. The first to wake wakes the next.
+  void release_workers() noexcept {
+    for (auto& worker : workers_) worker.request_stop();
+    idle_.notify();
+  }
+
+  void discard_waiting();
+  std::error_code close_by(detail::steady_time deadline);
+
+  // Destroyed from the bottom up: the workers first.
+  const options options_;
+  const detail::store_load<sync> barrier_;
+  const std::unique_ptr<detail::slot<Policy>[]> slots_;
+  detail::ring<Policy> ring_{slots_.get(), options_.buffer};
+  detail::idle_protocol<sync> idle_{barrier_};
+  alignas(detail::line_pair) detail::waiting_room<sync> room_{barrier_};
+  const std::unique_ptr<detail::worker_record<Policy>[]> records_;
+  alignas(detail::line_pair) typename sync::template atomic<std::uint64_t> rejected_{0};
+  detail::tally<sync> discarded_;  // written by the closing thread
+  std::stop_source stop_;          // the tasks'; the workers have their own
+
+  // The closing state, under its mutex.
+  typename sync::mutex close_mutex_;
+  typename sync::condition_variable close_changed_;
+  enum class phase { open, closing, closed } phase_ = phase::open;
+  detail::steady_time close_deadline_ = detail::steady_time::max();
+  std::size_t ended_ = 0;  // workers
+
+  std::vector<std::jthread> workers_;
+};
+
+// --- Construction
+
+template <class Policy>
+basic_pool<Policy>::basic_pool(options opts)
+    : options_(checked(std::move(opts))),
+      slots_(std::make_unique_for_overwrite<detail::slot<Policy>[]>(options_.buffer)),
+      records_(std::make_unique<detail::worker_record<Policy>[]>(options_.workers)) {
+  FANOUT_TRY {
+    workers_.reserve(options_.workers);
+    for (std::size_t i = 0; i < options_.workers; ++i) {
+      workers_.emplace_back([this, i](const std::stop_token& stop) { serve(i, stop); });  // (7)
+    }
+  }
+  FANOUT_CATCH_ALL {
+    shut();
+    release_workers();
+    workers_.clear();  // (7)
+#if defined(__cpp_exceptions)
+    throw;
+#endif
+  }
+}
+
+template <class Policy> basic_pool<Policy>::~basic_pool() {
+  if (is_inside()) {
+    std::fprintf(stderr, "fanout: pool \"%s\" is destroyed by one of its own tasks\n",
+                 options_.name.c_str());
+    std::abort();
+  }
+  close();
+}
+
+// --- Submission
+
+template <class Policy>
+template <class Source>
+std::error_code basic_pool<Policy>::submit_until(detail::steady_time deadline, std::stop_token stop,
+                                                 std::remove_reference_t<Source>& f,
+                                                 const source_location& where) {
+  using detail::as_code, detail::steady_time;
+  if (detail::is_empty_task(f)) return as_code(errc::empty_task);
+  detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f);
+  const auto attempt = [&] { return offer(parcel, where); };
+  errc answer = attempt();
+  if (answer != errc::full) return as_code(answer);
+  if (is_inside()) return as_code(errc::would_deadlock);
+
+  // Yielding to the workers for a moment costs less than blocking.
+  for (unsigned i = 0; i < Policy::yields; ++i) {
+    if (stop.stop_requested()) return as_code(errc::canceled);
+    if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) {
+      return as_code(errc::timed_out);
+    }
+    sync::yield();
+    answer = attempt();
+    if (answer != errc::full) return as_code(answer);
+  }
+
+  std::optional<std::stop_callback<std::function<void()>>> on_stop;
+  if (stop.stop_possible()) on_stop.emplace(stop, [this] { room_.stir(); });
+  return as_code(room_.wait_for_room(
+      deadline, attempt, [this] { return ring_.has_room(); },
+      [&] { return stop.stop_requested(); }));
+}
+
+template <class Policy>
+template <std::ranges::input_range Range>
+  requires detail::callable<std::ranges::range_reference_t<Range>>
+bulk_result basic_pool<Policy>::try_do_bulk(Range&& tasks, source_location where) {
+  using element = std::ranges::range_reference_t<Range>;
+  using parcel = detail::parcel<Policy, std::decay_t<element>, element&&>;
+  using iterator = std::ranges::iterator_t<Range>;
+  bulk_result result;
+  if constexpr (std::ranges::forward_range<Range> && std::ranges::sized_range<Range> &&
+                parcel::is_trivial&& noexcept(*std::declval<iterator&>())&& noexcept(
+                    ++std::declval<iterator&>())) {
+    const auto wanted = static_cast<std::size_t>(std::ranges::size(tasks));
+    std::size_t filled = 0;  // the elements before the first empty one
+    for (auto it = std::ranges::begin(tasks); filled < wanted; ++it, ++filled) {
+      if (detail::is_empty_task(*it)) break;
+    }
+    if (wanted == 0) return result;
+    position at = 0;
+    errc why = errc::empty_task;
+    if (filled > 0) result.accepted = ring_.claim_back(filled, at, why);
+    if (result.accepted > 0) {
+      auto it = std::ranges::begin(tasks);
+      for (std::size_t i = 0; i < result.accepted; ++i, ++it, at = ring_.next(at)) {
+        element&& task = *it;
+        parcel wrapped(task);
+        fill(at, wrapped, where);
+      }
+      idle_.notify();
+      // A claim that got less than it asked for met a slot that was not free.
+      why = result.accepted < filled ? errc::full : errc::empty_task;
+    }
+    if (result.accepted < wanted) result.error = answer(why);
+  } else {
+    for (auto it = std::ranges::begin(tasks); it != std::ranges::end(tasks); ++it) {
+      result.error = try_do(*it, where);
+      if (result.error) break;
+      ++result.accepted;
+    }
+  }
+  return result;
+}
+
+#if defined(__cpp_exceptions)
+template <class Policy>
+template <detail::callable F>
+auto basic_pool<Policy>::submit(F&& f, source_location where) {
+  using fn = std::decay_t<F>;
+  using result = decltype(detail::call(std::declval<std::optional<fn>&>(),
+                                       std::declval<detail::taker<Policy>&>()));
+  using source = detail::promise_source<F, result>;
+  std::promise<result> promise;
+  std::future<result> future = promise.get_future();
+  errc why = errc::empty_task;
+  if (!detail::is_empty_task(f)) {
+    source from{promise, f};
+    detail::parcel<Policy, detail::promised_task<fn, result>, source&&> parcel(from);
+    why = offer(parcel, where);
+  }
+  if (why == accepted) return future;
+  promise = {};  // an early copy may have taken the first
+  promise.set_exception(std::make_exception_ptr(std::system_error(answer(why))));
+  return promise.get_future();
+}
+#endif
+
+// --- The workers
+
+template <class Policy>
+void basic_pool<Policy>::serve(std::size_t index, const std::stop_token& stop) {
+  const detail::frame here(this, index);
+  detail::name_this_thread(options_.name, index);
+  call_hook(options_.on_worker_start, "on_worker_start", index);
+  detail::work<Policy>(
+      ring_, idle_, [this, &record = records_[index]](position at) { run(record, at); },
+      [this] { room_.found_empty(); }, [&stop] { return stop.stop_requested(); });
+  call_hook(options_.on_worker_stop, "on_worker_stop", index);
+  const std::lock_guard hold(close_mutex_);  // (6)
+  ++ended_;
+  close_changed_.notify_all();
+}
+
+template <class Policy>
+void basic_pool<Policy>::run(detail::worker_record<Policy>& record, position at) {
+  auto& slot = ring_.at(at);
+  own_taker taker(*this, at, slot);
+  if constexpr (Policy::timed) {
+    using clock = std::chrono::steady_clock;
+    const auto began = clock::now();
+    record.begin(detail::take<detail::steady_time>(slot.accepted_at.bytes), began, slot.where);
+    detail::execute(slot, taker);
+    record.end(began, clock::now());
+  } else {
+    detail::execute(slot, taker);
+  }
+  (taker.failed ? record.failed : record.completed).add();
+}
+
+/// Reports the exception being handled.
+template <class Policy>
+void basic_pool<Policy>::report(std::size_t index, const source_location& where) {
+  if (!options_.on_error) {
+    detail::complain(options_.name, index, "the task submitted at ", where.file_name(),
+                     static_cast<unsigned>(where.line()));
+    return;
+  }
+  FANOUT_TRY { options_.on_error({std::current_exception(), options_.name, index, where}); }
+  FANOUT_CATCH_ALL { detail::complain(options_.name, index, "on_error"); }
+}
+
+template <class Policy>
+void basic_pool<Policy>::call_hook(const std::function<void(std::size_t)>& hook, const char* name,
+                                   std::size_t index) {
+  FANOUT_TRY {
+    if (hook) hook(index);
+  }
+  FANOUT_CATCH_ALL { detail::complain(options_.name, index, name); }
+}
+
+// --- Waiting and closing
+
+template <class Policy> std::uint64_t basic_pool<Policy>::finished() const noexcept {
+  std::uint64_t sum = discarded_.get();
+  for (std::size_t i = 0; i < options_.workers; ++i) {
+    sum += records_[i].completed.get() + records_[i].failed.get();
+  }
+  return sum;
+}
+
+template <class Policy>
+std::error_code basic_pool<Policy>::idle_until(detail::steady_time deadline) {
+  if (is_inside()) return detail::as_code(errc::would_deadlock);
+  const auto idle = [this] { return is_idle(); };
+  const bool in_time = idle() || room_.wait_for_idle(deadline, idle);
+  return detail::as_code(in_time ? accepted : errc::timed_out);
+}
+
+template <class Policy> void basic_pool<Policy>::request_stop() {
+  const detail::frame here(this, options_.workers);
+  shut();
+  stop_.request_stop();
+}
+
+template <class Policy> void basic_pool<Policy>::discard_waiting() {
+  while (!ring_.is_drained()) {
+    if (position at = 0; ring_.claim_front(at)) {
+      auto& slot = ring_.at(at);
+      own_taker taker(*this, at, slot);
+      taker.discards = true;
+      detail::execute(slot, taker);
+      discarded_.add();
+    } else {
+      sync::yield();  // its submitter is between claim and publish
+    }
+  }
+  room_.found_empty();
+}
+
+template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline) {
+  shut();
+  if (is_inside()) return detail::as_code(errc::would_deadlock);
+  std::unique_lock hold(close_mutex_);  // (6)
+  if (phase_ != phase::open) {
+    close_deadline_ = std::min(close_deadline_, deadline);
+    close_changed_.notify_all();
+    while (phase_ != phase::closed) close_changed_.wait(hold);
+    return detail::as_code(errc::closed);
+  }
+  phase_ = phase::closing;
+  close_deadline_ = deadline;
+  hold.unlock();
+
+  const detail::frame here(this, options_.workers);
+  release_workers();
+  hold.lock();  // (6)
+  bool in_time = true;
+  while (ended_ != options_.workers && in_time) {
+    in_time = detail::wait_once(close_changed_, hold, close_deadline_);
+  }
+  hold.unlock();
+  const bool late = !in_time && !is_idle();
+  if (late) {
+    stop_.request_stop();
+    discard_waiting();
+  }
+  for (auto& worker : workers_) worker.join();  // (7)
+  hold.lock();                                  // (6)
+  phase_ = phase::closed;
+  close_changed_.notify_all();
+  return detail::as_code(late ? errc::timed_out : accepted);
+}
+
+// --- Observers
+
+template <class Policy>
+std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats() const noexcept {
+  std::conditional_t<Policy::timed, timed_stats, fanout::stats> now;
+  now.discarded = discarded_.get();
+  for (std::size_t i = 0; i < options_.workers; ++i) {
+    now.completed += records_[i].completed.get();
+    now.failed += records_[i].failed.get();
+  }
+  // Read in this order no count is ahead of the one it is part of: ended, taken, accepted.
+  const std::uint64_t ended = now.completed + now.failed + now.discarded;
+  const std::uint64_t taken = std::max(ring_.popped(), ended);
+  now.accepted = std::max(ring_.pushed(), taken);
+  now.queued = std::min(static_cast<std::size_t>(now.accepted - taken), options_.buffer);
+  now.running = std::min(static_cast<std::size_t>(taken - ended), options_.workers);
+  now.rejected = rejected_.load(std::memory_order_relaxed);  // publishes nothing
+  now.workers = options_.workers;
+  now.capacity = options_.buffer;
+  if constexpr (Policy::timed) {
+    const auto time = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < options_.workers; ++i) {
+      records_[i].look(i, time, now.longest_running);
+      for (std::size_t bucket = 0; bucket < now.run_time.buckets_.size(); ++bucket) {
+        now.wait_time.buckets_[bucket] += records_[i].waited[bucket].get();
+        now.run_time.buckets_[bucket] += records_[i].ran[bucket].get();
+      }
+    }
+  }
+  return now;
+}
+
+// ---------------------------------------------------------------------------------------------
+// The group
+
+#if defined(__cpp_exceptions)
+
+namespace detail {
+
+/// What a group, its tickets in the pool's queue, and the threads that run its tasks share.
+///
+/// The tasks wait in the group's own ring; the pool's queue carries tickets, at most one a worker,
+/// each of which runs some of the group's tasks. Whoever waits for the group runs its tasks too,
+/// and sleeps only while none is ready, so progress needs no ticket at all.
+template <class Policy>
+class group_state final : public std::enable_shared_from_this<group_state<Policy>> {
+  using sync = typename Policy::sync;
+  using position = typename ring<Policy>::position;
+  template <class T> using atomic = typename sync::template atomic<T>;
+
+ public:
+  explicit group_state(basic_pool<Policy>& of) noexcept : pool_(of) {}
+
+  /// Queues a task, or says full. After that somebody will run it: a waiter, or a ticket.
+  template <class Parcel> errc offer(Parcel& parcel, const source_location& where) noexcept {
+    position at = 0;
+    errc why{};
+    if (tasks_.claim_back(1, at, why) == 0) return why;
+    parcel.place(tasks_.at(at));
+    tasks_.at(at).where = where;
+    tasks_.publish(at);
+    room_.found_empty();  // (E): a sleeping waiter looks again
+    call_help();
+    return errc{};
+  }
+
+  /// Runs a task at once, from a slot of its own.
+  template <class Parcel> void run_here(Parcel& parcel, const source_location& where) {
+    slot<Policy> own;
+    parcel.place(own);
+    own.where = where;
+    direct_.fetch_add(1, std::memory_order_relaxed);  // ended_ never exceeds it: same thread
+    run(nullptr, 0, own);
+  }
+
+  /// Runs tasks while some are ready, at most `limit` and until the deadline; then says whether
+  /// one may be left.
+  bool run_some(std::size_t limit, steady_time deadline) {
+    for (; limit > 0; --limit) {
+      position at = 0;
+      if (!tasks_.claim_front(at)) return false;
+      run(&tasks_, at, tasks_.at(at));
+      if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) break;
+    }
+    return tasks_.is_ready();
+  }
+
+  /// Runs and waits until every task has ended, or the deadline; says which.
+  bool wait_until(steady_time deadline) {
+    bool in_time = true;
+    while (in_time) {
+      run_some(std::numeric_limits<std::size_t>::max(), deadline);
+      if (is_done()) break;
+      in_time = room_.wait_for_idle(deadline, [this] { return is_done() || tasks_.is_ready(); });
+    }
+    return is_done();
+  }
+
+  void ticket_ran() {
+    run_some(turn, steady_time::max());
+    tickets_.fetch_sub(1, std::memory_order_relaxed);
+    barrier_.full();                     // (F)
+    if (tasks_.is_ready()) call_help();  // behind the pool's other tasks: their turn
+  }
+
+  void ticket_discarded() noexcept {
+    tickets_.fetch_sub(1, std::memory_order_relaxed);
+    stop();
+  }
+
+  void stop() noexcept {
+    stopped_.store(true,
+                   std::memory_order_relaxed);  // publishes nothing; a late reader runs one more
+    std::unique_lock hold(mutex_);              // (9)
+    if (!stop_source_) return;
+    std::stop_source source = *stop_source_;
+    hold.unlock();
+    source.request_stop();
+  }
+
+  bool is_stopped() const noexcept { return stopped_.load(std::memory_order_relaxed); }
+  std::uint64_t skipped() const noexcept { return skipped_.load(std::memory_order_relaxed); }
+
+  /// The group's token, which also fires with the pool's. Made when first asked for.
+  std::stop_token token() {
+    const std::lock_guard hold(mutex_);  // (9)
+    if (!stop_source_) {
+      stop_source_.emplace();
+      if (is_stopped()) stop_source_->request_stop();
+      pool_stops_.emplace(pool_.get_stop_token(), forward_stop{*stop_source_});
+    }
+    return stop_source_->get_token();
+  }
+
+  /// The first failure, once.
+  std::exception_ptr take_failure() noexcept {
+    const std::lock_guard hold(mutex_);  // (9)
+    return std::exchange(failure_.error, nullptr);
+  }
+
+  /// Hands a failure that nobody waited for to on_error.
+  void report_unseen() {
+    if (const auto error = take_failure()) {
+      try {
+        std::rethrow_exception(error);
+      } catch (...) {
+        pool_.report(failure_.worker, failure_.where);
+      }
+    }
+  }
+
+ private:
+  static constexpr std::size_t capacity = 32;  // tasks; bounds the group's one allocation
+  static constexpr std::size_t turn = 32;      // tasks that a ticket runs before it queues again
+
+  struct forward_stop {
+    std::stop_source source;
+    void operator()() noexcept { source.request_stop(); }
+  };
+
+  struct ticket : discardable {
+    std::shared_ptr<group_state> group;
+    explicit ticket(std::shared_ptr<group_state> of) noexcept : group(std::move(of)) {}
+    void operator()() { group->ticket_ran(); }
+    void discard() noexcept { group->ticket_discarded(); }
+  };
+
+  struct own_taker final : taker<Policy> {
+    group_state& owner;
+    own_taker(group_state& of, ring<Policy>* r, position p, const slot<Policy>& s) noexcept
+        : taker<Policy>(r, p, &of.room_, s), owner(of) {}
+    std::stop_token token() override { return owner.token(); }
+    void report() override { owner.keep_failure(this->where); }
+    void complain(const char* who) noexcept override {
+      detail::complain(owner.pool_.options_.name, owner.pool_.this_worker(), who);
+    }
+  };
+
+  void run(ring<Policy>* from, position at, slot<Policy>& s) {
+    own_taker by(*this, from, at, s);
+    by.discards = is_stopped();
+    if (by.discards) skipped_.fetch_add(1, std::memory_order_relaxed);
+    execute(s, by);
+    // Whoever counts the last task as ended sees that it was the last.
+    const auto ended = ended_.fetch_add(1, std::memory_order_acq_rel) + 1;  // (8)
+    if (ended == begun()) room_.found_empty();                              // (D)
+  }
+
+  void keep_failure(const source_location& where) {
+    std::unique_lock hold(mutex_);  // (9)
+    const bool first = !has_failed_;
+    if (first) {
+      has_failed_ = true;
+      failure_ = {std::current_exception(), pool_.name(), pool_.this_worker(), where};
+    }
+    hold.unlock();
+    if (first) {
+      stop();
+    } else {
+      pool_.report(pool_.this_worker(), where);
+    }
+  }
+
+  /// Sends a ticket, unless each worker has one on its way already.
+  void call_help() noexcept {
+    std::uint32_t tickets = tickets_.load(std::memory_order_relaxed);
+    if (tickets >= pool_.workers()) {
+      barrier_.full();  // (F)
+      tickets = tickets_.load(std::memory_order_relaxed);
+    }
+    do {
+      if (tickets >= pool_.workers()) return;
+    } while (!tickets_.compare_exchange_weak(tickets, tickets + 1, std::memory_order_relaxed,
+                                             std::memory_order_relaxed));
+    if (pool_.try_do(ticket(this->shared_from_this()))) {
+      tickets_.fetch_sub(1, std::memory_order_relaxed);  // refused; a waiter runs what there is
+    }
+  }
+
+  std::uint64_t begun() const noexcept {
+    return tasks_.pushed() + direct_.load(std::memory_order_relaxed);
+  }
+  bool is_done() const noexcept {                                        // as basic_pool::is_idle
+    const std::uint64_t ended = ended_.load(std::memory_order_acquire);  // (8)
+    return ended == begun();
+  }
+
+  basic_pool<Policy>& pool_;
+  const store_load<sync>& barrier_ = pool_.barrier_;
+  std::array<slot<Policy>, capacity> slots_;
+  ring<Policy> tasks_{slots_.data(), capacity};
+  waiting_room<sync> room_{barrier_};
+  atomic<std::uint64_t> ended_{0}, direct_{0}, skipped_{0};
+  atomic<std::uint32_t> tickets_{0};  // queued or running
+  atomic<bool> stopped_{false};
+
+  typename sync::mutex mutex_;
+  bool has_failed_ = false;
+  error_info failure_{};
+  std::optional<std::stop_source> stop_source_;
+  std::optional<std::stop_callback<forward_stop>> pool_stops_;
+};
+
+}  // namespace detail
+
+/// A set of tasks that is waited for together; after Go's errgroup. The first failure stops the
+/// rest. Its tasks may use the group, or groups of their own, at any depth, also while the pool
+/// drains. One allocation a group, none a task that fits a slot. The pool's stats count tickets.
+///
+/// Preconditions: the pool outlives the group; no task waits for its own group.
+/// Thread safety: every member but the destructor, from any thread, at any time.
+template <class Policy> class basic_group {
+  using state = detail::group_state<Policy>;
+
+ public:
+  /// Throws: std::bad_alloc.
+  explicit basic_group(basic_pool<Policy>& of) : state_(std::make_shared<state>(of)) {}
+
+  /// Requests stop and waits. A failure that nobody waited for goes to on_error.
+  ~basic_group() {
+    state_->stop();
+    state_->wait_until(detail::steady_time::max());
+    state_->report_unseen();
+  }
+
+  basic_group(const basic_group&) = delete;
+  basic_group& operator=(const basic_group&) = delete;
+
+  /// Adds a task, or answers full; after a failure or a stop, canceled. Never blocks.
+  template <detail::callable F>
+  [[nodiscard]] std::error_code try_do(F&& f, source_location where = source_location::current()) {
+    return submit<F&&>(f, where, [](auto&) { return errc::full; });
+  }
+
+  /// Adds a task; where there is no room, runs it on the caller before it returns.
+  template <detail::callable F>
+  [[nodiscard]] std::error_code run(F&& f, source_location where = source_location::current()) {
+    return submit<F&&>(f, where, [&](auto& parcel) {
+      state_->run_here(parcel, where);
+      return errc{};
+    });
+  }
+
+  /// Runs the group's unstarted tasks, sleeps until those that others started have ended, then
+  /// rethrows the first failure, once. Never runs a task of anybody else.
+  void wait() {
+    state_->wait_until(detail::steady_time::max());
+    rethrow();
+  }
+
+  /// The same, for `duration` at most, though a task that it runs is not cut short: timed_out.
+  template <class Rep, class Period>
+  [[nodiscard]] std::error_code wait_for(const std::chrono::duration<Rep, Period>& duration) {
+    if (!state_->wait_until(detail::deadline_after(duration))) {
+      return make_error_code(errc::timed_out);
+    }
+    rethrow();
+    return detail::as_code(errc{});
+  }
+
+  /// Fires the tasks' token; those not started are skipped, and counted.
+  void request_stop() { state_->stop(); }
+  std::stop_token get_stop_token() const { return state_->token(); }
+  std::uint64_t skipped() const noexcept { return state_->skipped(); }
+
+ private:
+  template <class Source, class WhenFull>
+  std::error_code submit(std::remove_reference_t<Source>& f, const source_location& where,
+                         WhenFull when_full) {
+    if (detail::is_empty_task(f)) return make_error_code(errc::empty_task);
+    if (state_->is_stopped()) return make_error_code(errc::canceled);
+    detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f);
+    errc answer = state_->offer(parcel, where);
+    if (answer == errc::full) answer = when_full(parcel);
+    return detail::as_code(answer);
+  }
+
+  void rethrow() {
+    if (auto error = state_->take_failure()) std::rethrow_exception(std::move(error));
+  }
+
+  const std::shared_ptr<state> state_;
+};
+
+#else
+
+template <class Policy> class basic_group {
+  static_assert(!sizeof(Policy), "fanout: basic_group needs exceptions");
+};
+
+#endif
+
+}  // namespace FANOUT_ABI(FANOUT_VERSION_MAJOR,FANOUT_VERSION_MINOR,FANOUT_VERSION_PATCH,FANOUT_ABI_EXCEPTIONS,FANOUT_ABI_LOCATION)
+}  // namespace fanout
+
+template <> struct std::is_error_code_enum<fanout::errc> : std::true_type {};
+
+#undef FANOUT_TRY
+#undef FANOUT_CATCH_ALL
+#undef FANOUT_ABI_EXCEPTIONS
+#undef FANOUT_ABI_LOCATION
+#undef FANOUT_PASTE
+#undef FANOUT_ABI
+#undef FANOUT_TSAN
+
+#endif  // FANOUT_FANOUT_HPP
