@@ -440,6 +440,8 @@ struct timed_policy : default_policy {
 
 namespace detail {
 
+inline constexpr auto relaxed = std::memory_order_relaxed, acquire = std::memory_order_acquire,
+                      release = std::memory_order_release, acq_rel = std::memory_order_acq_rel;
 inline constexpr std::size_t line = 64;             // a cache line
 inline constexpr std::size_t line_pair = 2 * line;  // lines that are fetched together
 
@@ -471,35 +473,42 @@ using steady_time = std::chrono::steady_clock::time_point;
 
 template <class Policy> struct taker;
 
-template <int> struct nothing {};
-
-/// Room for a T that is made and destroyed by hand; takes no room for void.
-template <class T, int Tag> struct room_for {
-  alignas(T) std::byte bytes[sizeof(T)];
+/// What stands for Policy::context where that is void, and for the time where none is kept.
+struct absent {};
+struct no_context : absent {
+  static no_context capture() noexcept { return {}; }
+  absent enter() const noexcept { return {}; }
 };
-template <int Tag> struct room_for<void, Tag> {};
-
-/// Moves a T out of raw storage.
-template <class T> T take(std::byte* storage) noexcept {
-  T* const held = std::launder(reinterpret_cast<T*>(storage));
-  T taken(std::move(*held));
-  std::destroy_at(held);
-  return taken;
-}
+struct no_time : absent {};
 
 template <class Policy>
-inline constexpr bool has_context = !std::is_void_v<typename Policy::context>;
+using context_of = std::conditional_t<std::is_void_v<typename Policy::context>, no_context,
+                                      typename Policy::context>;
+
+/// An object that is made and destroyed by hand.
+template <class T> struct manual {
+  alignas(T) std::byte storage[sizeof(T)];
+  void put(T&& value) noexcept { ::new (storage) T(std::move(value)); }
+  T take() noexcept {
+    T* const held = std::launder(reinterpret_cast<T*>(storage));
+    T taken(std::move(*held));
+    std::destroy_at(held);
+    return taken;
+  }
+};
+template <std::derived_from<absent> T> struct manual<T> {
+  void put(T&&) noexcept {}
+  T take() noexcept { return {}; }
+};
 
 /// One place of the ring: whose turn it is (stamp), the task, and where it was submitted.
 template <class Policy> struct alignas(line) slot {
-  using time = std::conditional_t<Policy::timed, steady_time, void>;
-
   typename Policy::sync::template atomic<std::uint64_t> stamp;
   void (*run)(slot&, taker<Policy>&);  // empties and vacates the slot, then runs the task
   alignas(std::max_align_t) std::byte storage[Policy::inline_size];
   source_location where;
-  [[no_unique_address]] room_for<typename Policy::context, 0> context;
-  [[no_unique_address]] room_for<time, 1> accepted_at;
+  [[no_unique_address]] manual<context_of<Policy>> context;
+  [[no_unique_address]] manual<std::conditional_t<Policy::timed, steady_time, no_time>> accepted_at;
 };
 
 static_assert(sizeof(source_location) != sizeof(void*) || sizeof(slot<default_policy>) == line,
@@ -519,9 +528,8 @@ template <class F> bool is_empty_task(const F& f) {
     return false;
   } else if constexpr (requires { static_cast<bool>(f == nullptr); }) {
     return static_cast<bool>(f == nullptr);
-  } else {
-    return false;
   }
+  return false;
 }
 
 /// Holds a task that is too large, too aligned or too throwing for a slot.
@@ -538,6 +546,7 @@ template <class Policy, class Fn> void run_task(slot<Policy>& from, taker<Policy
 /// and moves nothing; place() does the rest. Source is the reference that the submitter passed.
 template <class Policy, class Fn, class Source> class parcel {
   using object = std::remove_reference_t<Source>;
+  using context = context_of<Policy>;
   static constexpr bool fits = fits_slot<Policy, Fn>;
   static constexpr bool late = std::is_nothrow_constructible_v<Fn, Source>;  // after the claim
   static constexpr bool is_rvalue = std::is_rvalue_reference_v<Source> && !std::is_const_v<object>;
@@ -551,12 +560,14 @@ template <class Policy, class Fn, class Source> class parcel {
   static_assert(late || std::is_constructible_v<Fn, early_source>,
                 "fanout: the move of this move-only task may throw; wrap it, for example in a "
                 "lambda that holds a std::unique_ptr");
+  static_assert(noexcept(context::capture()) && std::is_nothrow_move_constructible_v<context>,
+                "fanout: Policy::context must capture and move without throwing");
 
  public:
   /// Whether the constructor copies nothing and captures nothing.
-  static constexpr bool is_trivial = fits && late && !has_context<Policy>;
+  static constexpr bool is_trivial = fits && late && std::derived_from<context, absent>;
 
-  explicit parcel(object& source) : source_(source), early_(prepare(source)), context_(capture()) {}
+  explicit parcel(object& source) : source_(source), early_(prepare(source)) {}
 
   void place(slot<Policy>& in) noexcept {
     if constexpr (fits && late) {
@@ -568,41 +579,26 @@ template <class Policy, class Fn, class Source> class parcel {
       ::new (in.storage) box<Fn>(std::move(early_));
     }
     in.run = &run_task<Policy, Fn>;
-    if constexpr (has_context<Policy>) {
-      ::new (in.context.bytes) typename Policy::context(std::move(context_));
-    }
-    if constexpr (Policy::timed) {
-      ::new (in.accepted_at.bytes) steady_time(std::chrono::steady_clock::now());
-    }
+    in.context.put(std::move(context_));
+    if constexpr (Policy::timed) in.accepted_at.put(std::chrono::steady_clock::now());
   }
 
  private:
   static auto prepare(object& source) {
     if constexpr (fits && late) {
-      return nothing<0>{};
+      return absent{};
     } else if constexpr (fits) {
       return Fn(static_cast<early_source>(source));
     } else {
-      box<Fn> early = std::make_unique<std::optional<Fn>>();
+      auto early = std::make_unique<std::optional<Fn>>();
       if constexpr (!late) early->emplace(static_cast<early_source>(source));
       return early;
     }
   }
 
-  static auto capture() noexcept {
-    if constexpr (has_context<Policy>) {
-      static_assert(noexcept(Policy::context::capture()) &&
-                        std::is_nothrow_move_constructible_v<typename Policy::context>,
-                    "fanout: Policy::context must capture and move without throwing");
-      return Policy::context::capture();
-    } else {
-      return nothing<1>{};
-    }
-  }
-
   object& source_;
   [[no_unique_address]] decltype(prepare(std::declval<object&>())) early_;
-  [[no_unique_address]] decltype(capture()) context_;
+  [[no_unique_address]] context context_ = context::capture();
 };
 
 // --- The ring --------------------------------------------------------------------------------
@@ -628,7 +624,7 @@ template <class Policy> class ring {
   ring(slot<Policy>* slots, std::size_t capacity) noexcept
       : slots_(slots), capacity_(capacity), one_lap_(std::bit_ceil(std::uint64_t{capacity} + 1)) {
     // Relaxed: the threads start after this.
-    for (std::size_t i = 0; i < capacity; ++i) slots_[i].stamp.store(i, std::memory_order_relaxed);
+    for (std::size_t i = 0; i < capacity; ++i) slots_[i].stamp.store(i, relaxed);
   }
 
   slot<Policy>& at(position p) const noexcept { return slots_[static_cast<std::size_t>(index(p))]; }
@@ -641,13 +637,13 @@ template <class Policy> class ring {
   /// None: `why` says full or closed. The caller fills and publishes each, in order.
   std::size_t claim_back(std::size_t wanted, position& first, errc& why) noexcept {
     // Relaxed: edge (2) is the stamp's, and a stale tail fails the exchange.
-    for (position tail = tail_.load(std::memory_order_relaxed);;) {
+    for (position tail = tail_.load(relaxed);;) {
       if ((tail & closed_bit) != 0) return why = errc::closed, 0;
       position end = tail;
       std::uint64_t stamp = 0;
       std::size_t count = 0;
       for (; count < wanted; ++count, end = next(end)) {
-        stamp = at(end).stamp.load(std::memory_order_acquire);  // (2)
+        stamp = at(end).stamp.load(acquire);  // (2)
         if (stamp != end) break;
       }
       if (count > 0) {
@@ -659,12 +655,12 @@ template <class Policy> class ring {
         // nobody had claimed this tail.
         return why = errc::full, 0;
       } else {
-        tail = tail_.load(std::memory_order_relaxed);  // somebody claimed it meanwhile
+        tail = tail_.load(relaxed);  // somebody claimed it meanwhile
       }
     }
   }
 
-  void publish(position p) noexcept { at(p).stamp.store(p + 1, std::memory_order_release); }  // (1)
+  void publish(position p) noexcept { at(p).stamp.store(p + 1, release); }  // (1)
 
   /// Claims the oldest task, or says that the slot next in order holds none.
   bool claim_front(position& p) noexcept {
@@ -675,7 +671,7 @@ template <class Policy> class ring {
   }
 
   void vacate(position p) noexcept {
-    at(p).stamp.store(p + one_lap_, std::memory_order_release);  // (2)
+    at(p).stamp.store(p + one_lap_, release);  // (2)
   }
 
   /// Whether claim_front would find a task.
@@ -686,32 +682,27 @@ template <class Policy> class ring {
 
   /// Whether claim_back would find a slot.
   bool has_room() const noexcept {
-    for (position tail = tail_.load(std::memory_order_relaxed);;) {
+    for (position tail = tail_.load(relaxed);;) {
       if ((tail & closed_bit) != 0) return false;
-      if (at(tail).stamp.load(std::memory_order_acquire) == tail) return true;  // (2)
-      const position now = tail_.load(std::memory_order_relaxed);
+      if (at(tail).stamp.load(acquire) == tail) return true;  // (2)
+      const position now = tail_.load(relaxed);
       if (now == tail) return false;
       tail = now;
     }
   }
 
   /// Accepts nothing more. Linearization point of closing.
-  void close() noexcept { tail_.fetch_or(closed_bit, std::memory_order_relaxed); }
-  bool is_closed() const noexcept {
-    return (tail_.load(std::memory_order_relaxed) & closed_bit) != 0;
-  }
+  void close() noexcept { tail_.fetch_or(closed_bit, relaxed); }
+  bool is_closed() const noexcept { return (tail_.load(relaxed) & closed_bit) != 0; }
 
   /// Whether the ring is closed and every task claimed. Once true, it stays so.
   bool is_drained() const noexcept {
-    return (head_.load(std::memory_order_relaxed) | closed_bit) ==
-           tail_.load(std::memory_order_relaxed);
+    return (head_.load(relaxed) | closed_bit) == tail_.load(relaxed);
   }
 
   /// Tasks accepted and taken since construction. Relaxed: a caller that needs an order brings it.
-  std::uint64_t pushed() const noexcept {
-    return ordinal(tail_.load(std::memory_order_relaxed) & ~closed_bit);
-  }
-  std::uint64_t popped() const noexcept { return ordinal(head_.load(std::memory_order_relaxed)); }
+  std::uint64_t pushed() const noexcept { return ordinal(tail_.load(relaxed) & ~closed_bit); }
+  std::uint64_t popped() const noexcept { return ordinal(head_.load(relaxed)); }
 
  private:
   static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
@@ -721,16 +712,15 @@ template <class Policy> class ring {
     return (p >> std::countr_zero(one_lap_)) * capacity_ + index(p);
   }
   static bool exchange(atomic& word, position& expected, position desired) noexcept {
-    return word.compare_exchange_weak(expected, desired, std::memory_order_relaxed,
-                                      std::memory_order_relaxed);
+    return word.compare_exchange_weak(expected, desired, relaxed, relaxed);
   }
 
   /// Finds the head and says whether its slot holds a task. When the stamp does not match, the head
   /// is read again: another worker may have taken that slot and left a ready one behind it.
   bool find_front(position& head) const noexcept {
-    for (head = head_.load(std::memory_order_relaxed);;) {
-      if (at(head).stamp.load(std::memory_order_acquire) == head + 1) return true;  // (1)
-      const position now = head_.load(std::memory_order_relaxed);
+    for (head = head_.load(relaxed);;) {
+      if (at(head).stamp.load(acquire) == head + 1) return true;  // (1)
+      const position now = head_.load(relaxed);
       if (now == head) return false;
       head = now;
     }
@@ -768,7 +758,7 @@ template <class Sync> class waiting_room {
   /// After a slot was vacated: calls a blocked submitter.
   void slot_vacated() noexcept {
     barrier_.near();  // (C)
-    if (submitters_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    if (submitters_.load(relaxed) != 0) [[unlikely]] {
       const lock hold(mutex_);  // (5)
       call_one();
     }
@@ -777,7 +767,7 @@ template <class Sync> class waiting_room {
   /// After counts changed and nothing is ready: the idlers look again.
   void found_empty() noexcept {
     barrier_.near();  // (D)
-    if (idlers_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    if (idlers_.load(relaxed) != 0) [[unlikely]] {
       const lock hold(mutex_);  // (5)
       idle_.notify_all();
     }
@@ -848,12 +838,11 @@ template <class Sync> class waiting_room {
 
   // Relaxed, as every access to the counts: the mutex orders the writers, (C) and (D) the readers.
   static void add(count& to, int n) noexcept {
-    to.store(to.load(std::memory_order_relaxed) + static_cast<std::uint32_t>(n),
-             std::memory_order_relaxed);
+    to.store(to.load(relaxed) + static_cast<std::uint32_t>(n), relaxed);
   }
 
   bool call_one() noexcept {
-    if (submitters_.load(std::memory_order_relaxed) == 0) return false;
+    if (submitters_.load(relaxed) == 0) return false;
     add(submitters_, -1);
     ++calls_;
     room_.notify_one();
@@ -887,12 +876,12 @@ template <class Sync> class idle_protocol {
   /// After a slot was published, or the ring closed: sees to it that somebody looks.
   void notify() noexcept {
     barrier_.near();  // (A)
-    if (sleeping(word_.load(std::memory_order_relaxed)) != 0) notify_sleepers();
+    if (sleeping(word_.load(relaxed)) != 0) notify_sleepers();
   }
 
   /// Makes the caller the searcher, unless there is one.
   bool start_search() noexcept {
-    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    std::uint32_t word = word_.load(relaxed);
     while (searching(word) == 0) {
       if (exchange(word, word + one_searching)) return true;
     }
@@ -901,7 +890,7 @@ template <class Sync> class idle_protocol {
 
   /// The searcher found a task, or ends.
   template <class Ready> void end_search(Ready ready) noexcept {
-    const auto before = word_.fetch_sub(one_searching, std::memory_order_relaxed);
+    const auto before = word_.fetch_sub(one_searching, relaxed);
     if (sleeping(before) != 0) look_again(ready);
   }
 
@@ -914,15 +903,14 @@ template <class Sync> class idle_protocol {
   /// Sleeps until woken; returns at once when something is ready and nobody else searches for it.
   /// The caller is the searcher afterwards.
   template <class Ready> void sleep(bool is_searching, Ready ready) noexcept {
-    word_.fetch_add(is_searching ? one_sleeping - one_searching : one_sleeping,
-                    std::memory_order_relaxed);
+    word_.fetch_add(is_searching ? one_sleeping - one_searching : one_sleeping, relaxed);
     barrier_.far();                          // (A)
     if (ready() && claim_sleeper()) return;  // woken by itself
     for (;;) {
-      std::uint32_t permits = permits_.load(std::memory_order_relaxed);
+      std::uint32_t permits = permits_.load(relaxed);
       while (permits != 0) {
-        if (permits_.compare_exchange_weak(permits, permits - 1, std::memory_order_acquire,
-                                           std::memory_order_relaxed)) {  // (3)
+        if (permits_.compare_exchange_weak(permits, permits - 1, acquire,
+                                           relaxed)) {  // (3)
           return;
         }
       }
@@ -937,8 +925,7 @@ template <class Sync> class idle_protocol {
 
   // Relaxed, as all operations on the word: it publishes nothing, and (A) and (B) order it.
   bool exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
-    return word_.compare_exchange_weak(expected, desired, std::memory_order_relaxed,
-                                       std::memory_order_relaxed);
+    return word_.compare_exchange_weak(expected, desired, relaxed, relaxed);
   }
 
   void notify_sleepers() noexcept {
@@ -948,7 +935,7 @@ template <class Sync> class idle_protocol {
 
   /// Turns a sleeper into the searcher, unless somebody searches or nobody sleeps.
   bool claim_sleeper() noexcept {
-    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    std::uint32_t word = word_.load(relaxed);
     while (sleeping(word) != 0 && searching(word) == 0) {
       if (exchange(word, word - one_sleeping + one_searching)) return true;
     }
@@ -957,7 +944,7 @@ template <class Sync> class idle_protocol {
 
   void wake() noexcept {
     if (!claim_sleeper()) return;
-    permits_.fetch_add(1, std::memory_order_release);  // (3)
+    permits_.fetch_add(1, release);  // (3)
     Sync::unpark_one(permits_);
   }
 
@@ -1045,14 +1032,13 @@ template <class Policy> struct taker {
 /// Tasks of this library that are told when they are discarded.
 struct discardable {};
 
-/// What submit() passes to a parcel, and the task that it becomes.
+/// The task of submit(), and what submit() makes it from.
 template <class F, class Result> struct promise_source {
   std::promise<Result>& promise;
   F& f;
 };
 
-template <class Fn, class Result> struct promised_task : discardable {
-  using result = Result;
+template <class Fn, class Result> struct promised_task {
   std::promise<Result> promise;
   Fn fn;
 
@@ -1063,7 +1049,7 @@ template <class Fn, class Result> struct promised_task : discardable {
   template <class F>
     requires std::is_constructible_v<Fn, const F&>
   explicit promised_task(const promise_source<F, Result>& s)
-      : promise(std::move(s.promise)), fn(std::as_const(s.f)) {}
+      : promise(std::move(s.promise)), fn(static_cast<const F&>(s.f)) {}
 
   template <class... Token>
     requires std::is_invocable_v<Fn, Token...>
@@ -1071,9 +1057,6 @@ template <class Fn, class Result> struct promised_task : discardable {
     return std::invoke(std::move(fn), std::move(token)...);
   }
 };
-
-template <class Fn>
-concept keeps_promise = requires { typename Fn::result; } && std::derived_from<Fn, discardable>;
 
 template <class Fn, class Policy> decltype(auto) call(std::optional<Fn>& task, taker<Policy>& by) {
   if constexpr (wants_token<Fn>) {
@@ -1083,44 +1066,61 @@ template <class Fn, class Policy> decltype(auto) call(std::optional<Fn>& task, t
   }
 }
 
-/// Destroys a task at the end of a scope, inside the scopes that were entered before.
+/// Destroys a task at the end of a scope.
 template <class Fn> struct destroyer {
   std::optional<Fn>& task;
   ~destroyer() { task.reset(); }
 };
 
-#if defined(__cpp_exceptions)
-/// Runs a submitted task. Its outcome goes to the future after the task and its scope are gone.
-template <class Fn, class Enter, class Policy>
-void run_promised(std::optional<Fn>& task, Enter enter, taker<Policy>& by) {
-  using result = typename Fn::result;
-  std::promise<result> promise = std::move(task->promise);
+/// Runs a task and destroys it, both inside its context's scope.
+template <class Fn, class Context, class Policy>
+void run_in_scope(std::optional<Fn>& task, Context& context, taker<Policy>& by) {
   if (by.discards) {
-    task.reset();
-    promise.set_exception(std::make_exception_ptr(std::system_error(make_error_code(errc::canceled))));
+    if constexpr (std::derived_from<Fn, discardable>) task->discard();
     return;
   }
-  std::conditional_t<
-      std::is_void_v<result>, nothing<0>,
-      std::conditional_t<std::is_reference_v<result>, std::remove_reference_t<result>*,
-                         std::optional<std::decay_t<result>>>>
+  [[maybe_unused]] const auto scope = context.enter();
+  if constexpr (std::derived_from<Context, absent> ||
+                Policy::on_exception == on_exception::terminate) {
+    const destroyer<Fn> end{task};
+    static_cast<void>(call(task, by));
+  } else {
+    FANOUT_TRY {
+      const destroyer<Fn> end{task};
+      static_cast<void>(call(task, by));
+    }
+    FANOUT_CATCH_ALL { by.fail(); }  // inside the scope: the handler sees the context
+  }
+}
+
+#if defined(__cpp_exceptions)
+/// The same for submit(). The outcome goes to the future when the task and its scope are gone.
+template <class Fn, class Result, class Context, class Policy>
+void run_in_scope(std::optional<promised_task<Fn, Result>>& task, Context& context,
+                  taker<Policy>& by) {
+  using object = std::remove_reference_t<Result>;
+  constexpr bool is_reference = std::is_reference_v<Result>, is_void = std::is_void_v<Result>;
+  std::promise<Result> promise = std::move(task->promise);
+  std::conditional_t<is_void, void*,
+                     std::conditional_t<is_reference, object*, std::optional<object>>>
       value{};
   try {
     {
-      [[maybe_unused]] const auto scope = enter();
-      const destroyer<Fn> end{task};
-      if constexpr (std::is_void_v<result>) {
+      [[maybe_unused]] const auto scope = context.enter();
+      const destroyer<promised_task<Fn, Result>> end{task};
+      if (by.discards) throw std::system_error(make_error_code(errc::canceled));
+      if constexpr (is_void) {
         call(task, by);
-      } else if constexpr (std::is_reference_v<result>) {
+      } else if constexpr (is_reference) {
         value = std::addressof(call(task, by));
       } else {
         value.emplace(call(task, by));
       }
     }
-    if constexpr (std::is_void_v<result>) {
+    if constexpr (is_void) {
       promise.set_value();
     } else {
-      promise.set_value(static_cast<result&&>(*value));
+      promise.set_value(static_cast<Result&&>(*value));
     }
   } catch (...) {
     promise.set_exception(std::current_exception());
@@ -1131,51 +1131,19 @@ void run_promised(std::optional<Fn>& task, Enter enter, taker<Policy>& by) {
 /// The operation of a slot that holds an Fn, or a box with one. The slot is free before the task
 /// runs.
 template <class Policy, class Fn> void run_task(slot<Policy>& from, taker<Policy>& by) {
-  constexpr bool boxed = !fits_slot<Policy, Fn>;
-  using held_type = std::conditional_t<boxed, box<Fn>, Fn>;
-  auto* const in_slot = std::launder(reinterpret_cast<held_type*>(from.storage));
-  std::conditional_t<boxed, box<Fn>, std::optional<Fn>> held(std::move(*in_slot));
-  std::destroy_at(in_slot);
-  std::optional<Fn>* task = nullptr;
-  if constexpr (boxed) {
-    task = held.get();
+  auto context = from.context.take();
+  if constexpr (fits_slot<Policy, Fn>) {
+    auto* const in_slot = std::launder(reinterpret_cast<Fn*>(from.storage));
+    std::optional<Fn> task(std::move(*in_slot));
+    std::destroy_at(in_slot);
+    by.vacate();
+    run_in_scope(task, context, by);
   } else {
-    task = &held;
-  }
-  [[maybe_unused]] auto context = [&] {
-    if constexpr (has_context<Policy>) {
-      return take<typename Policy::context>(from.context.bytes);
-    } else {
-      return nothing<0>{};
-    }
-  }();
-  [[maybe_unused]] const auto enter = [&] {
-    if constexpr (has_context<Policy>) {
-      return context.enter();
-    } else {
-      return nothing<0>{};
-    }
-  };
-  by.vacate();
-
-  if constexpr (keeps_promise<Fn>) {
-    run_promised(*task, enter, by);
-  } else if (by.discards) {
-    if constexpr (std::derived_from<Fn, discardable>) (*task)->discard();
-  } else if constexpr (!has_context<Policy>) {
-    static_cast<void>(call(*task, by));
-  } else {
-    [[maybe_unused]] const auto scope = enter();
-    if constexpr (Policy::on_exception == on_exception::terminate) {
-      const destroyer<Fn> end{*task};
-      static_cast<void>(call(*task, by));
-    } else {
-      FANOUT_TRY {
-        const destroyer<Fn> end{*task};
-        static_cast<void>(call(*task, by));
-      }
-      FANOUT_CATCH_ALL { by.fail(); }  // inside the scope: the handler sees the context
-    }
+    auto* const in_slot = std::launder(reinterpret_cast<box<Fn>*>(from.storage));
+    const box<Fn> task(std::move(*in_slot));
+    std::destroy_at(in_slot);
+    by.vacate();
+    run_in_scope(*task, context, by);
   }
 }
 
@@ -1198,9 +1166,9 @@ template <class Sync> class tally {
  public:
   void add() noexcept {
     // Relaxed: nobody else writes it.
-    value_.store(value_.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // (4)
+    value_.store(value_.load(relaxed) + 1, release);  // (4)
   }
-  std::uint64_t get() const noexcept { return value_.load(std::memory_order_acquire); }  // (4)
+  std::uint64_t get() const noexcept { return value_.load(acquire); }  // (4)
 
  private:
   typename Sync::template atomic<std::uint64_t> value_{0};
@@ -1230,34 +1198,33 @@ struct alignas(line_pair) worker_record<Policy> {
 
   void begin(steady_time accepted_at, steady_time now, const source_location& place) noexcept {
     waited[histogram::bucket_of(now - accepted_at)].add();
-    const std::uint32_t even = version.load(std::memory_order_relaxed);  // nobody else writes it
+    const std::uint32_t even = version.load(relaxed);  // nobody else writes it
     version.store(even + 1,
-                  std::memory_order_relaxed);  // before the next store, which is a release
-    began.store(now.time_since_epoch().count(), std::memory_order_release);  // (10)
+                  relaxed);  // before the next store, which is a release
+    began.store(now.time_since_epoch().count(), release);  // (10)
     const auto place_words = std::bit_cast<words>(place);
     for (std::size_t i = 0; i < where.size(); ++i) {
-      where[i].store(place_words[i], std::memory_order_release);  // (10)
+      where[i].store(place_words[i], release);  // (10)
     }
-    version.store(even + 2, std::memory_order_release);  // (10)
+    version.store(even + 2, release);  // (10)
   }
 
   void end(steady_time since, steady_time now) noexcept {
     ran[histogram::bucket_of(now - since)].add();
-    began.store(0, std::memory_order_release);  // (10)
+    began.store(0, release);  // (10)
   }
 
   /// Makes `longest` this worker's task, if that began before `since`.
   void look(std::size_t worker, steady_time now,
             std::optional<running_task>& longest) const noexcept {
     for (;;) {
-      const std::uint32_t before = version.load(std::memory_order_acquire);  // (10)
-      const steady_time start{
-          steady_time::duration(began.load(std::memory_order_acquire))};  // (10)
+      const std::uint32_t before = version.load(acquire);                   // (10)
+      const steady_time start{steady_time::duration(began.load(acquire))};  // (10)
       words place{};
       for (std::size_t i = 0; i < where.size(); ++i) {
-        place[i] = where[i].load(std::memory_order_acquire);  // (10)
+        place[i] = where[i].load(acquire);  // (10)
       }
-      if (before % 2 != 0 || version.load(std::memory_order_relaxed) != before) continue;
+      if (before % 2 != 0 || version.load(relaxed) != before) continue;
       if (start == steady_time{}) return;
       const auto elapsed = std::max(now - start, steady_time::duration(0));
       if (!longest || elapsed > longest->elapsed) {
@@ -1309,20 +1276,22 @@ steady_time deadline_at(const std::chrono::time_point<Clock, Duration>& tp) {
   return deadline_after(seconds(tp.time_since_epoch()) - seconds(Clock::now().time_since_epoch()));
 }
 
-/// Writes one line about the exception being handled to stderr.
+/// Writes one line about the exception being handled to stderr: who threw it, of which worker.
 inline void complain(const std::string& pool, std::size_t worker, const char* who,
-                     const char* where = "", unsigned place = 0) noexcept {
+                     const source_location* where = nullptr) noexcept {
   [[maybe_unused]] const auto print = [&](const char* reason) {
-    char text[1024];
-    char line_number[16] = "";
-    if (*where != '\0') std::snprintf(line_number, sizeof line_number, ":%u", place);
-    int size =
-        std::snprintf(text, sizeof text, "fanout: pool \"%.99s\", worker %zu: %s%s%s threw: %s",
-                      pool.c_str(), worker, who, where, line_number, reason);
-    size = std::clamp(size, 0, static_cast<int>(sizeof text) - 1);
-    std::replace(text, text + size, '\n', ' ');
-    text[size] = '\n';
-    std::fwrite(text, 1, static_cast<std::size_t>(size) + 1, stderr);
+    char place[256] = "", text[1024];
+    if (where != nullptr) {
+      std::snprintf(place, sizeof place, " submitted at %s:%u", where->file_name(),
+                    static_cast<unsigned>(where->line()));
+    }
+    const int size =
+        std::snprintf(text, sizeof text, "fanout: pool \"%.99s\", worker %zu: %s%s threw: %s",
+                      pool.c_str(), worker, who, place, reason);
+    char* const end = text + std::clamp(size, 0, static_cast<int>(sizeof text) - 1);
+    std::replace(text, end, '\n', ' ');
+    *end = '\n';
+    std::fwrite(text, 1, static_cast<std::size_t>(end - text) + 1, stderr);
   };
 #if defined(__cpp_exceptions)
   try {
@@ -1589,7 +1558,7 @@ template <class Policy> class basic_pool {
 
   std::error_code answer(errc why) noexcept {
     if (why == errc::full) [[unlikely]] {
-      rejected_.fetch_add(1, std::memory_order_relaxed);  // a counter that publishes nothing
+      rejected_.fetch_add(1, detail::relaxed);  // a counter that publishes nothing
     }
     return detail::as_code(why);
   }
@@ -1811,7 +1780,7 @@ void basic_pool<Policy>::run(detail::worker_record<Policy>& record, position at)
   if constexpr (Policy::timed) {
     using clock = std::chrono::steady_clock;
     const auto began = clock::now();
-    record.begin(detail::take<detail::steady_time>(slot.accepted_at.bytes), began, slot.where);
+    record.begin(slot.accepted_at.take(), began, slot.where);
     detail::execute(slot, taker);
     record.end(began, clock::now());
   } else {
@@ -1822,14 +1791,13 @@ void basic_pool<Policy>::run(detail::worker_record<Policy>& record, position at)
 
 /// Reports the exception being handled.
 template <class Policy>
-void basic_pool<Policy>::report(std::size_t index, const source_location& where) {
+void basic_pool<Policy>::report(std::size_t worker, const source_location& where) {
   if (!options_.on_error) {
-    detail::complain(options_.name, index, "the task submitted at ", where.file_name(),
-                     static_cast<unsigned>(where.line()));
+    detail::complain(options_.name, worker, "a task", &where);
     return;
   }
-  FANOUT_TRY { options_.on_error({std::current_exception(), options_.name, index, where}); }
-  FANOUT_CATCH_ALL { detail::complain(options_.name, index, "on_error"); }
+  FANOUT_TRY { options_.on_error({std::current_exception(), options_.name, worker, where}); }
+  FANOUT_CATCH_ALL { detail::complain(options_.name, worker, "on_error"); }
 }
 
 template <class Policy>
@@ -1930,7 +1898,7 @@ std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats(
   now.accepted = std::max(ring_.pushed(), taken);
   now.queued = std::min(static_cast<std::size_t>(now.accepted - taken), options_.buffer);
   now.running = std::min(static_cast<std::size_t>(taken - ended), options_.workers);
-  now.rejected = rejected_.load(std::memory_order_relaxed);  // publishes nothing
+  now.rejected = rejected_.load(detail::relaxed);  // publishes nothing
   now.workers = options_.workers;
   now.capacity = options_.buffer;
   if constexpr (Policy::timed) {
@@ -1985,7 +1953,7 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     slot<Policy> own;
     parcel.place(own);
     own.where = where;
-    direct_.fetch_add(1, std::memory_order_relaxed);  // ended_ never exceeds it: same thread
+    direct_.fetch_add(1, relaxed);  // ended_ never exceeds it: same thread
     run(nullptr, 0, own);
   }
 
@@ -2014,28 +1982,28 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
 
   void ticket_ran() {
     run_some(turn, steady_time::max());
-    tickets_.fetch_sub(1, std::memory_order_relaxed);
+    tickets_.fetch_sub(1, relaxed);
     barrier_.full();                     // (F)
     if (tasks_.is_ready()) call_help();  // behind the pool's other tasks: their turn
   }
 
   void ticket_discarded() noexcept {
-    tickets_.fetch_sub(1, std::memory_order_relaxed);
+    tickets_.fetch_sub(1, relaxed);
     stop();
   }
 
   void stop() noexcept {
     stopped_.store(true,
-                   std::memory_order_relaxed);  // publishes nothing; a late reader runs one more
-    std::unique_lock hold(mutex_);              // (9)
+                   relaxed);        // publishes nothing; a late reader runs one more
+    std::unique_lock hold(mutex_);  // (9)
     if (!stop_source_) return;
     std::stop_source source = *stop_source_;
     hold.unlock();
     source.request_stop();
   }
 
-  bool is_stopped() const noexcept { return stopped_.load(std::memory_order_relaxed); }
-  std::uint64_t skipped() const noexcept { return skipped_.load(std::memory_order_relaxed); }
+  bool is_stopped() const noexcept { return stopped_.load(relaxed); }
+  std::uint64_t skipped() const noexcept { return skipped_.load(relaxed); }
 
   /// The group's token, which also fires with the pool's. Made when first asked for.
   std::stop_token token() {
@@ -2095,11 +2063,11 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   void run(ring<Policy>* from, position at, slot<Policy>& s) {
     own_taker by(*this, from, at, s);
     by.discards = is_stopped();
-    if (by.discards) skipped_.fetch_add(1, std::memory_order_relaxed);
+    if (by.discards) skipped_.fetch_add(1, relaxed);
     execute(s, by);
     // Whoever counts the last task as ended sees that it was the last.
-    const auto ended = ended_.fetch_add(1, std::memory_order_acq_rel) + 1;  // (8)
-    if (ended == begun()) room_.found_empty();                              // (D)
+    const auto ended = ended_.fetch_add(1, acq_rel) + 1;  // (8)
+    if (ended == begun()) room_.found_empty();            // (D)
   }
 
   void keep_failure(const source_location& where) {
@@ -2119,25 +2087,22 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
 
   /// Sends a ticket, unless each worker has one on its way already.
   void call_help() noexcept {
-    std::uint32_t tickets = tickets_.load(std::memory_order_relaxed);
+    std::uint32_t tickets = tickets_.load(relaxed);
     if (tickets >= pool_.workers()) {
       barrier_.full();  // (F)
-      tickets = tickets_.load(std::memory_order_relaxed);
+      tickets = tickets_.load(relaxed);
     }
     do {
       if (tickets >= pool_.workers()) return;
-    } while (!tickets_.compare_exchange_weak(tickets, tickets + 1, std::memory_order_relaxed,
-                                             std::memory_order_relaxed));
+    } while (!tickets_.compare_exchange_weak(tickets, tickets + 1, relaxed, relaxed));
     if (pool_.try_do(ticket(this->shared_from_this()))) {
-      tickets_.fetch_sub(1, std::memory_order_relaxed);  // refused; a waiter runs what there is
+      tickets_.fetch_sub(1, relaxed);  // refused; a waiter runs what there is
     }
   }
 
-  std::uint64_t begun() const noexcept {
-    return tasks_.pushed() + direct_.load(std::memory_order_relaxed);
-  }
-  bool is_done() const noexcept {                                        // as basic_pool::is_idle
-    const std::uint64_t ended = ended_.load(std::memory_order_acquire);  // (8)
+  std::uint64_t begun() const noexcept { return tasks_.pushed() + direct_.load(relaxed); }
+  bool is_done() const noexcept {                      // as basic_pool::is_idle
+    const std::uint64_t ended = ended_.load(acquire);  // (8)
     return ended == begun();
   }
 
