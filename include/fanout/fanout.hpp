@@ -392,8 +392,8 @@ struct default_policy {
   static constexpr unsigned yields = 16;  ///< further looks, with a yield between, before it parks
 
   /// What follows a task from its submitter: `static context capture() noexcept`, called before the
-  /// claim, and `auto enter()`, whose result is held around the run and the destruction of the task;
-  /// what enter() throws is the task's failure. void: nothing, at no cost.
+  /// claim, and `auto enter()`, whose result is held around the task's run and destruction. What
+  /// enter() throws is the task's failure. void: nothing, at no cost.
   using context = void;
 
   /// true: stats() tells how long tasks wait and run. false: no clock is ever read.
@@ -431,12 +431,12 @@ struct timed_policy : default_policy {
 // Store-load orders. Each side writes one place and then reads the other's; one of them sees the
 // other. The barriers between stand in store_load and nowhere else.
 //
-//   (A)  publish a slot;       near(); read the idle word  |  count asleep;   far();  look at the ring
-//   (B)  publish a slot;       full(); read the idle word  |  stop searching; full(); look at the ring
+//   (A)  publish a slot;       near(); read the idle word  |  count asleep;   far();  see the ring
+//   (B)  publish a slot;       full(); read the idle word  |  stop searching; full(); see the ring
 //   (C)  vacate a slot;        near(); read submitters     |  count blocked;  far();  try the ring
-//   (D)  count a task as done; near(); read idlers         |  count waiting;  far();  sum the counts
-//   (E)  publish a group task; near(); read idlers         |  count waiting;  far();  look at the ring
-//   (F)  publish a group task; full(); read tickets        |  drop a ticket;  full(); look at the ring
+//   (D)  count a task as done; near(); read idlers         |  count waiting;  far();  sum counts
+//   (E)  publish a group task; near(); read idlers         |  count waiting;  far();  see the ring
+//   (F)  publish a group task; full(); read tickets        |  drop a ticket;  full(); see the ring
 
 namespace detail {
 
@@ -866,9 +866,10 @@ template <class Sync> class waiting_room {
 /// searches, and does the accounting for it (one sleeper less, one searcher more, one permit), so
 /// that a burst costs one wake.
 ///
-/// Invariant: when a task is ready, somebody runs, searches or has a permit, and will look. It holds
-/// because every worker looks again after it counted itself asleep, and because whoever leaves the
-/// search, having found a task or at its end, looks again and wakes another if something is ready.
+/// Invariant: when a task is ready, somebody runs, searches or has a permit, and will look. It
+/// holds because every worker looks again after it counted itself asleep, and because whoever
+/// leaves the search, having found a task or at its end, looks again and wakes another if something
+/// is ready.
 template <class Sync> class idle_protocol {
  public:
   explicit idle_protocol(const store_load<Sync>& barrier) noexcept : barrier_(barrier) {}
@@ -1312,8 +1313,10 @@ inline void complain(const std::string& pool, std::size_t worker, const char* wh
 inline void name_this_thread([[maybe_unused]] const std::string& pool,
                              [[maybe_unused]] std::size_t worker) {
 #if defined(__linux__) || defined(__APPLE__)
-  const std::string suffix = "/" + std::to_string(worker);
-  const std::string name = pool.substr(0, 15 - suffix.size()) + suffix;
+  std::string suffix(1, '/');
+  suffix += std::to_string(worker);
+  std::string name(pool, 0, 15 - suffix.size());
+  name += suffix;
 #if defined(__linux__)
   ::pthread_setname_np(::pthread_self(), name.c_str());
 #else
@@ -1489,9 +1492,9 @@ template <class Policy> class basic_pool {
   /// drains, and the first close from elsewhere joins and has its own result.
   std::error_code close() { return close_by(detail::steady_time::max()); }
 
-  /// The same, draining for `duration` or until `deadline` at most; then requests stop, discards the
-  /// waiting tasks and joins the running ones, however long they take, and answers timed_out. A
-  /// further call shortens the deadline in force.
+  /// The same, draining for `duration` or until `deadline` at most; then requests stop, discards
+  /// the waiting tasks and joins the running ones, however long they take, and answers timed_out.
+  /// A further call shortens the deadline in force.
   template <class Rep, class Period>
   [[nodiscard]] std::error_code close_for(const std::chrono::duration<Rep, Period>& duration) {
     return close_by(detail::deadline_after(duration));
@@ -2211,7 +2214,7 @@ template <class Policy> class basic_group {
 
 #endif
 
-}  // namespace FANOUT_ABI(FANOUT_VERSION_MAJOR,FANOUT_VERSION_MINOR,FANOUT_VERSION_PATCH,FANOUT_ABI_EXCEPTIONS,FANOUT_ABI_LOCATION)
+}  // namespace FANOUT_ABI
 }  // namespace fanout
 
 template <> struct std::is_error_code_enum<fanout::errc> : std::true_type {};

@@ -1,0 +1,107 @@
+#!/bin/sh
+# check.sh CLAIM PROGRAM SCRATCH: ends with 0 if the claim about the example holds; ctest asks.
+set -eu
+claim=$1
+program=$2
+rm -rf "$3"
+mkdir -p "$3"
+cd "$3"
+
+fail() {
+  printf '%s\n' "$1"
+  cat out err
+  exit 1
+}
+
+# expect STATUS COMMAND...: runs it; its output goes to out and err.
+expect() {
+  expected=$1
+  shift
+  status=0
+  "$@" >out 2>err || status=$?
+  [ "$status" -eq "$expected" ] || fail "status $status, expected $expected"
+}
+
+# says FILE WORDS
+says() { grep -qF -- "$2" "$1" || fail "$1 does not say: $2"; }
+
+# A tree with the names and sizes that break careless programs.
+plant_tree() {
+  mkdir -p 'tree/a b/c' tree/empty_folder
+  : >tree/empty
+  printf 'short' >'tree/a b/short'
+  printf 'dash' >tree/-dash
+  printf 'newline' >"$(printf 'tree/new\nline')"
+  printf 'backslash' >'tree/back\slash'
+  head -c 3000001 /dev/zero >'tree/a b/c/long'
+  ln -s ../empty 'tree/a b/link'
+}
+
+case $claim in
+  quickstart_prints_its_story)
+    expect 0 "$program"
+    sed 's/not cached: .*/not cached/; s/(.*quickstart\.cpp:[0-9]*)/(place)/' out >story
+    diff story - <<'END' || fail 'another story'
+tea: 320 cents
+coffee: 480 cents
+milk: 0 cents
+sugar: 190 cents
+sugar not cached
+cache failed: no price for milk (place)
+2 prices cached, 1 failed
+END
+    ;;
+
+  hash_tree_agrees_with_sha256sum)
+    plant_tree
+    for workers in 1 3; do
+      expect 0 "$program" tree --workers "$workers" --buffer 1
+      [ "$(wc -l <out)" -eq 7 ] || fail 'not 7 lines'
+      sha256sum -c --quiet --strict out || fail 'sha256sum does not agree'
+      says err '7 files'
+    done
+    ;;
+
+  hash_tree_refuses_bad_arguments)
+    expect 2 "$program" nowhere
+    says err nowhere
+    expect 2 "$program"
+    says err DIR
+    mkdir tree
+    expect 2 "$program" tree --workers 0
+    says err workers
+    expect 2 "$program" tree --buffer 0
+    says err buffer
+    ;;
+
+  hash_tree_reports_unreadable_files)
+    plant_tree
+    # A regular file whose first byte nobody can read, root neither.
+    ln -s /proc/self/mem tree/unreadable
+    expect 1 "$program" tree
+    [ "$(wc -l <out)" -eq 7 ] || fail 'the others are not all there'
+    sha256sum -c --quiet --strict out || fail 'sha256sum does not agree'
+    says err tree/unreadable
+    says err '1 failed'
+    ;;
+
+  hash_tree_closes_when_asked)
+    plant_tree
+    mkdir tree/many
+    for i in $(seq 200); do : >"tree/many/$i"; done
+    truncate -s 500G tree/endless
+    "$program" tree --workers 2 --deadline 0 >out 2>err &
+    # One worker is caught in the endless file; what the other prints says that they are at work.
+    until [ -s out ] || ! kill -0 $!; do sleep 0.1; done
+    kill -TERM $!
+    status=0
+    wait $! || status=$?
+    [ "$status" -eq 130 ] || fail "status $status, expected 130"
+    says err 'left undone'
+    ;;
+
+  *)
+    printf 'no such claim: %s\n' "$claim"
+    exit 2
+    ;;
+esac

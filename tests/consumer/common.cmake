@@ -1,0 +1,40 @@
+# Shared by the checks: run a command, demand an outcome, start each check in an empty folder.
+
+set(strict -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Werror)
+
+# run(COMMAND...): sets status and output.
+function(run)
+  execute_process(COMMAND ${ARGN}
+    RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  set(status "${status}" PARENT_SCOPE)
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+# must_pass(COMMAND...): the command ends with 0.
+function(must_pass)
+  run(${ARGN})
+  if(NOT status STREQUAL 0)
+    list(JOIN ARGN " " command)
+    message("${command}\n${output}")
+    message(FATAL_ERROR "That command ended with ${status}.")
+  endif()
+endfunction()
+
+# must_fail(WORDS COMMAND...): the command ends with something else, and says WORDS.
+function(must_fail words)
+  run(${ARGN})
+  string(REGEX REPLACE "[ \n]+" " " said "${output}")
+  string(FIND "${said}" "${words}" at)
+  if(status STREQUAL 0 OR at EQUAL -1)
+    list(JOIN ARGN " " command)
+    message("${command}\n${output}")
+    message(FATAL_ERROR "That command must fail with \"${words}\", and ended with ${status}.")
+  endif()
+endfunction()
+
+# The command that configures a project with the toolchain of the tests.
+set(configure ${CMAKE_COMMAND} -G ${generator} -DCMAKE_MAKE_PROGRAM=${make_program}
+  -DCMAKE_CXX_COMPILER=${cxx} -DCMAKE_CXX_FLAGS=${cxx_flags} -DCMAKE_BUILD_TYPE=Debug)
+
+file(REMOVE_RECURSE ${scratch})
+file(MAKE_DIRECTORY ${scratch})

@@ -1,0 +1,45 @@
+# The same for a clone with a git submodule: nothing that the library needs is ignored or generated.
+include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
+
+find_program(git git)
+if(NOT git)
+  message("SKIPPED: no git here")
+  return()
+endif()
+set(git ${git} -c user.name=fanout -c user.email=fanout@example.org -c init.defaultBranch=main
+  -c protocol.file.allow=always -c safe.directory=*)
+
+run(${git} -C ${source} ls-files --cached --others --exclude-standard)
+if(NOT status STREQUAL 0)
+  message("SKIPPED: ${source} is no git work tree")
+  return()
+endif()
+
+# The work tree as the next commit would have it, in a repository of its own.
+set(upstream ${scratch}/upstream)
+string(REPLACE "\n" ";" files "${output}")
+foreach(file IN LISTS files)
+  if(file AND EXISTS ${source}/${file})
+    cmake_path(GET file PARENT_PATH folder)
+    file(COPY ${source}/${file} DESTINATION ${upstream}/${folder})
+  endif()
+endforeach()
+must_pass(${git} init --quiet ${upstream})
+must_pass(${git} -C ${upstream} add --all)
+must_pass(${git} -C ${upstream} commit --quiet --message upstream)
+
+# A project with the submodule, and a fresh clone of that project.
+set(project ${scratch}/project)
+file(COPY ${CMAKE_CURRENT_LIST_DIR}/add_subdirectory DESTINATION ${project})
+file(GLOB programs ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
+file(COPY ${programs} DESTINATION ${project})
+must_pass(${git} init --quiet ${project})
+must_pass(${git} -C ${project} submodule --quiet add ${upstream} third_party/fanout)
+must_pass(${git} -C ${project} add --all)
+must_pass(${git} -C ${project} commit --quiet --message project)
+must_pass(${git} clone --quiet --recurse-submodules ${project} ${scratch}/clone)
+
+must_pass(${configure} -S ${scratch}/clone/add_subdirectory -B ${scratch}/build
+  -Dfanout_tree=${scratch}/clone/third_party/fanout)
+must_pass(${CMAKE_COMMAND} --build ${scratch}/build)
+must_pass(${git} -C ${scratch}/clone/third_party/fanout diff --exit-code)
