@@ -1281,14 +1281,15 @@ steady_time deadline_at(const std::chrono::time_point<Clock, Duration>& tp) {
 inline void complain(const std::string& pool, std::size_t worker, const char* who,
                      const source_location* where = nullptr) noexcept {
   [[maybe_unused]] const auto print = [&](const char* reason) {
-    char place[256] = "", text[1024];
-    if (where != nullptr) {
-      std::snprintf(place, sizeof place, " submitted at %s:%u", where->file_name(),
-                    static_cast<unsigned>(where->line()));
-    }
+    char text[2048];
     const int size =
-        std::snprintf(text, sizeof text, "fanout: pool \"%.99s\", worker %zu: %s%s threw: %s",
-                      pool.c_str(), worker, who, place, reason);
+        where == nullptr
+            ? std::snprintf(text, sizeof text, "fanout: pool \"%.99s\", worker %zu: %s threw: %s",
+                            pool.c_str(), worker, who, reason)
+            : std::snprintf(text, sizeof text,
+                            "fanout: pool \"%.99s\", worker %zu: %s submitted at %s:%u threw: %s",
+                            pool.c_str(), worker, who, where->file_name(),
+                            static_cast<unsigned>(where->line()), reason);
     char* const end = text + std::clamp(size, 0, static_cast<int>(sizeof text) - 1);
     std::replace(text, end, '\n', ' ');
     *end = '\n';

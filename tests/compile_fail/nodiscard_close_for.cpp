@@ -1,0 +1,5 @@
+// error: ignoring return value of
+#include <fanout/fanout.hpp>
+#pragma GCC diagnostic error "-Wunused-result"
+
+void ignore(fanout::pool& p) { p.close_for(std::chrono::seconds(1)); }

@@ -1,0 +1,5 @@
+// error: ignoring return value of
+#include <fanout/fanout.hpp>
+#pragma GCC diagnostic error "-Wunused-result"
+
+void ignore(fanout::pool& p) { p.do_wait([] {}, std::stop_token()); }

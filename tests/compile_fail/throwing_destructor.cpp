@@ -1,0 +1,9 @@
+// error: the destructor of a task must not throw
+#include <fanout/fanout.hpp>
+
+struct task {
+  ~task() noexcept(false) {}
+  void operator()() const {}
+};
+
+bool submit(fanout::pool& p, const task& t) { return !p.try_do(t); }

@@ -1,0 +1,10 @@
+// error: the destructor of a task must not throw
+#include <fanout/fanout.hpp>
+
+struct task {
+  char ballast[200];
+  ~task() noexcept(false) {}
+  void operator()() const {}
+};
+
+bool submit(fanout::pool& p, const task& t) { return !p.do_wait(t); }

@@ -1,0 +1,344 @@
+// detail::ring on its own: exact capacity, order, stamps at any lap, the closed bit.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "support.hpp"
+
+namespace {
+
+using fanout::errc;
+using slot = fanout::detail::slot<fanout::default_policy>;
+
+/// A ring with slots of its own.
+class ring : std::vector<slot>, public fanout::detail::ring<fanout::default_policy> {
+ public:
+  explicit ring(std::size_t n)
+      : std::vector<slot>(n), fanout::detail::ring<fanout::default_policy>(data(), n) {}
+  using fanout::detail::ring<fanout::default_policy>::at;
+};
+using position = ring::position;
+
+/// Puts a number where a task would be.
+void put(ring& r, position at, std::uint64_t value) {
+  std::memcpy(r.at(at).storage, &value, sizeof value);
+  r.publish(at);
+}
+
+bool push(ring& r, std::uint64_t value, errc* refusal = nullptr) {
+  position at = 0;
+  errc why{};
+  if (r.claim_back(1, at, why) == 0) {
+    if (refusal != nullptr) *refusal = why;
+    return false;
+  }
+  put(r, at, value);
+  return true;
+}
+
+std::uint64_t take(ring& r, position at) {
+  std::uint64_t value = 0;
+  std::memcpy(&value, r.at(at).storage, sizeof value);
+  r.vacate(at);
+  return value;
+}
+
+bool pop(ring& r, std::uint64_t& value) {
+  position at = 0;
+  if (!r.claim_front(at)) return false;
+  value = take(r, at);
+  return true;
+}
+
+class Ring : public testing::TestWithParam<std::size_t> {};
+INSTANTIATE_TEST_SUITE_P(OfCapacity, Ring, testing::Values(1, 2, 3, 4, 5, 7, 8, 64, 100),
+                         testing::PrintToStringParamName());
+
+TEST_P(Ring, HoldsExactlyItsCapacityWhereverItBegins) {
+  const std::size_t n = GetParam();
+  ring r(n);
+  std::uint64_t in = 0;
+  std::uint64_t out = 0;
+  std::uint64_t value = 0;
+  for (std::size_t round = 0; round < 3 * n + 5; ++round) {
+    for (std::size_t i = 0; i < n; ++i) {
+      ASSERT_TRUE(r.has_room());
+      ASSERT_TRUE(push(r, in++));
+      ASSERT_TRUE(r.is_ready());
+    }
+    ASSERT_FALSE(r.has_room());
+    errc why{};
+    ASSERT_FALSE(push(r, in, &why));
+    ASSERT_EQ(why, errc::full);
+    for (std::size_t i = 0; i < n; ++i) {
+      ASSERT_TRUE(pop(r, value));
+      ASSERT_EQ(value, out++);
+    }
+    ASSERT_FALSE(r.is_ready());
+    ASSERT_FALSE(pop(r, value));
+    ASSERT_TRUE(push(r, in++));  // so that the next round begins one slot further
+    ASSERT_TRUE(pop(r, value));
+    ASSERT_EQ(value, out++);
+  }
+}
+
+TEST_P(Ring, CountsWhatWasPushedAndPopped) {
+  const std::size_t n = GetParam();
+  ring r(n);
+  std::uint64_t value = 0;
+  for (std::uint64_t i = 0; i < 5 * n + 2; ++i) {
+    ASSERT_EQ(r.pushed(), i);
+    ASSERT_TRUE(push(r, i));
+    ASSERT_EQ(r.pushed(), i + 1);
+    ASSERT_EQ(r.popped(), i);
+    ASSERT_TRUE(pop(r, value));
+    ASSERT_EQ(r.popped(), i + 1);
+  }
+  r.close();
+  EXPECT_EQ(r.pushed(), 5 * n + 2);
+}
+
+TEST_P(Ring, ClaimsARunOfSlotsInOneStep) {
+  const std::size_t n = GetParam();
+  ring r(n);
+  std::uint64_t in = 0;
+  std::uint64_t out = 0;
+  for (std::size_t round = 0; round < 2 * n + 3; ++round) {
+    for (const std::size_t wanted : {n, n + 1, std::size_t{1}, (n + 1) / 2}) {
+      position at = 0;
+      errc why{};
+      const std::size_t got = r.claim_back(wanted, at, why);
+      ASSERT_EQ(got, std::min(wanted, n));
+      for (std::size_t i = 0; i < got; ++i, at = r.next(at)) put(r, at, in++);
+      std::uint64_t value = 0;
+      while (pop(r, value)) ASSERT_EQ(value, out++);
+      ASSERT_EQ(out, in);
+    }
+  }
+}
+
+TEST_P(Ring, ClaimsWhatIsLeftOfARun) {
+  const std::size_t n = GetParam();
+  ring r(n);
+  ASSERT_TRUE(push(r, 0));
+  position at = 0;
+  errc why{};
+  EXPECT_EQ(r.claim_back(n, at, why), n - 1);
+  if (n == 1) {
+    EXPECT_EQ(why, errc::full);
+  }
+}
+
+TEST(RingAlone, SlotThatIsBeingFilledIsNeitherRoomNorATask) {
+  ring r(1);
+  position at = 0;
+  errc why{};
+  ASSERT_EQ(r.claim_back(1, at, why), 1u);
+  EXPECT_FALSE(r.is_ready());
+  EXPECT_FALSE(r.has_room());
+  EXPECT_FALSE(push(r, 1, &why));
+  EXPECT_EQ(why, errc::full);
+  std::uint64_t value = 0;
+  EXPECT_FALSE(pop(r, value));
+  put(r, at, 7);
+  EXPECT_TRUE(r.is_ready());
+  EXPECT_TRUE(pop(r, value));
+  EXPECT_EQ(value, 7u);
+}
+
+TEST(RingAlone, SlotThatIsBeingEmptiedIsNeitherRoomNorATask) {
+  ring r(1);
+  ASSERT_TRUE(push(r, 7));
+  position at = 0;
+  ASSERT_TRUE(r.claim_front(at));
+  EXPECT_FALSE(r.is_ready());
+  EXPECT_FALSE(r.has_room());
+  errc why{};
+  EXPECT_FALSE(push(r, 8, &why));
+  EXPECT_EQ(why, errc::full);
+  EXPECT_EQ(take(r, at), 7u);
+  EXPECT_TRUE(push(r, 8));
+}
+
+// The order is that of the claims, whoever publishes first.
+TEST(RingAlone, StalledSubmitterHoldsUpThoseBehindIt) {
+  ring r(2);
+  position first = 0;
+  errc why{};
+  ASSERT_EQ(r.claim_back(1, first, why), 1u);
+  ASSERT_TRUE(push(r, 2));
+  std::uint64_t value = 0;
+  EXPECT_FALSE(r.is_ready());
+  EXPECT_FALSE(pop(r, value));
+  put(r, first, 1);
+  EXPECT_TRUE(pop(r, value));
+  EXPECT_EQ(value, 1u);
+  EXPECT_TRUE(pop(r, value));
+  EXPECT_EQ(value, 2u);
+}
+
+TEST(RingAlone, SlotsFreeInAnyOrder) {
+  ring r(2);
+  ASSERT_TRUE(push(r, 1));
+  ASSERT_TRUE(push(r, 2));
+  position first = 0;
+  position second = 0;
+  ASSERT_TRUE(r.claim_front(first));
+  ASSERT_TRUE(r.claim_front(second));
+  EXPECT_EQ(take(r, second), 2u);
+  EXPECT_FALSE(r.has_room());  // the slot next in order is still being emptied
+  EXPECT_EQ(take(r, first), 1u);
+  EXPECT_TRUE(push(r, 3));
+  EXPECT_TRUE(push(r, 4));
+  EXPECT_FALSE(push(r, 5));
+}
+
+TEST(RingAlone, ClosedAcceptsNothingAndGivesOutTheRest) {
+  for (const std::size_t n : {1u, 2u, 3u}) {
+    ring r(n);
+    for (std::uint64_t i = 0; i < n; ++i) ASSERT_TRUE(push(r, i));
+    EXPECT_FALSE(r.is_closed());
+    EXPECT_FALSE(r.is_drained());
+    r.close();
+    r.close();
+    EXPECT_TRUE(r.is_closed());
+    EXPECT_FALSE(r.has_room());
+    errc why{};
+    EXPECT_FALSE(push(r, 9, &why));  // closed comes before full
+    EXPECT_EQ(why, errc::closed);
+    std::uint64_t value = 0;
+    for (std::uint64_t i = 0; i < n; ++i) {
+      EXPECT_FALSE(r.is_drained());
+      ASSERT_TRUE(pop(r, value));
+      EXPECT_EQ(value, i);
+    }
+    EXPECT_TRUE(r.is_drained());
+    EXPECT_FALSE(push(r, 9, &why));
+    EXPECT_EQ(why, errc::closed);
+    EXPECT_FALSE(r.has_room());
+    EXPECT_EQ(r.pushed(), n);
+    EXPECT_EQ(r.popped(), n);
+  }
+}
+
+TEST(RingAlone, IsNotDrainedWhileOpenOrWhileASlotIsBeingFilled) {
+  ring r(3);
+  EXPECT_FALSE(r.is_drained());
+  position at = 0;
+  errc why{};
+  ASSERT_EQ(r.claim_back(1, at, why), 1u);
+  r.close();
+  EXPECT_FALSE(r.is_drained());
+  put(r, at, 5);
+  EXPECT_FALSE(r.is_drained());
+  std::uint64_t value = 0;
+  EXPECT_TRUE(pop(r, value));
+  EXPECT_TRUE(r.is_drained());
+}
+
+// --- Several threads
+
+/// One bit for each value: set twice is a duplicate, not set is lost.
+class once {
+ public:
+  explicit once(std::size_t n) : words_(n / 64 + 1) {}
+  bool set(std::uint64_t i) {
+    const std::uint64_t bit = std::uint64_t{1} << (i % 64);
+    return (words_[i / 64].fetch_or(bit) & bit) == 0;
+  }
+
+ private:
+  std::vector<std::atomic<std::uint64_t>> words_;
+};
+
+TEST_P(Ring, GivesEachValueToExactlyOneTaker) {
+  constexpr std::uint64_t threads = 3;
+  constexpr std::uint64_t each = 10000;
+  ring r(GetParam());
+  once seen(threads * each);
+  std::atomic<std::uint64_t> taken{0};
+  std::atomic<std::uint64_t> duplicates{0};
+  std::atomic<std::uint64_t> disordered{0};
+  std::vector<std::thread> all;
+  for (std::uint64_t t = 0; t < threads; ++t) {
+    all.emplace_back([&, t] {
+      for (std::uint64_t i = 0; i < each;) {
+        position at = 0;
+        errc why{};
+        const std::size_t got = r.claim_back(1 + i % 3, at, why);
+        for (std::size_t k = 0; k < got; ++k, at = r.next(at)) {
+          // What exceeds the end of the run is marked.
+          put(r, at, i < each ? t * each + i : ~std::uint64_t{0});
+          ++i;
+        }
+        if (got == 0) std::this_thread::yield();
+      }
+    });
+    all.emplace_back([&] {
+      std::vector<std::uint64_t> last(threads, 0);
+      while (taken < threads * each) {
+        std::uint64_t value = 0;
+        if (!pop(r, value)) {
+          std::this_thread::yield();
+        } else if (value != ~std::uint64_t{0}) {
+          if (!seen.set(value)) ++duplicates;
+          auto& before = last[value / each];
+          if (value % each < before) ++disordered;
+          before = value % each;
+          ++taken;
+        }
+      }
+    });
+  }
+  for (auto& thread : all) thread.join();
+  EXPECT_EQ(duplicates, 0u);
+  EXPECT_EQ(disordered, 0u);
+  EXPECT_EQ(taken, threads * each);
+}
+
+TEST(RingAlone, DecidesEachClaimThatRacesClose) {
+  for (int round = 0; round < 300; ++round) {
+    ring r(4);
+    std::atomic<std::uint64_t> pushed{0};
+    std::atomic<std::uint64_t> popped{0};
+    std::atomic<std::uint64_t> late{0};
+    std::vector<std::thread> all;
+    for (int t = 0; t < 2; ++t) {
+      all.emplace_back([&] {
+        for (errc why{}; why != errc::closed;) {
+          if (push(r, 1, &why)) {
+            ++pushed;
+          } else {
+            std::this_thread::yield();
+          }
+        }
+        if (push(r, 1)) ++late;
+      });
+    }
+    all.emplace_back([&] {
+      while (!r.is_drained()) {
+        std::uint64_t value = 0;
+        if (pop(r, value)) {
+          ++popped;
+        } else {
+          std::this_thread::yield();
+        }
+      }
+    });
+    support::wait_until([&] { return pushed > 0; });
+    r.close();
+    for (auto& thread : all) thread.join();
+    ASSERT_EQ(pushed, popped);
+    ASSERT_EQ(r.pushed(), pushed);
+    ASSERT_EQ(late, 0u);
+  }
+}
+
+}  // namespace

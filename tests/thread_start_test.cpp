@@ -1,0 +1,129 @@
+// A thread that cannot start: the constructor ends those that did and throws std::system_error.
+
+#include <gtest/gtest.h>
+
+#if defined(__linux__)
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <system_error>
+
+#include "support.hpp"
+
+namespace {
+
+using create_function = int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+
+std::atomic<int> until_failure{-1};  // threads that still start; negative: all
+
+}  // namespace
+
+// Clang links its sanitizers into the program: what RTLD_NEXT finds is behind their backs.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+extern "C" create_function __interceptor_pthread_create;
+#define FANOUT_TEST_FORWARD __interceptor_pthread_create
+#endif
+#endif
+
+// Stands before the C library's. By its assembler name, because libraries declare it differently.
+extern "C" int fanout_test_create(pthread_t*, const pthread_attr_t*, void* (*)(void*),
+                                  void*) __asm__("pthread_create");
+
+extern "C" __attribute__((visibility("default"))) int fanout_test_create(
+    pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument) {
+#if defined(FANOUT_TEST_FORWARD)
+  constexpr auto next = &FANOUT_TEST_FORWARD;
+#else
+  static const auto next =
+      reinterpret_cast<create_function*>(::dlsym(RTLD_NEXT, "pthread_create"));
+#endif
+  if (until_failure >= 0 && until_failure-- == 0) return EAGAIN;
+  return next(thread, attributes, start, argument);
+}
+
+namespace {
+
+using fanout::pool;
+
+/// The threads of this process.
+std::ptrdiff_t threads() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                       std::filesystem::directory_iterator());
+}
+
+constexpr std::size_t workers = 5;
+
+class ThreadStart : public testing::TestWithParam<int> {
+ protected:
+  ~ThreadStart() override { until_failure = -1; }
+
+  /// What a pool answers whose thread GetParam() cannot start.
+  std::error_code failure(fanout::options opts = {}) {
+    opts.workers = workers;
+    until_failure = GetParam();
+    try {
+      pool p(std::move(opts));
+    } catch (const std::system_error& e) {
+      until_failure = -1;
+      return e.code();
+    }
+    return {};
+  }
+};
+INSTANTIATE_TEST_SUITE_P(FailsAt, ThreadStart, testing::Range(0, static_cast<int>(workers)),
+                         testing::PrintToStringParamName());
+
+TEST_P(ThreadStart, ThrowsSystemErrorWithThePlatformsCode) {
+  EXPECT_EQ(failure(), std::errc::resource_unavailable_try_again);
+}
+
+TEST_P(ThreadStart, EndsTheThreadsThatDidStart) {
+  const auto before = threads();
+  ASSERT_TRUE(failure());
+  support::wait_until([&] { return threads() == before; });  // joined threads linger in the kernel
+}
+
+TEST_P(ThreadStart, CallsNoHookAfterTheConstructor) {
+  std::atomic<int> started{0};
+  std::atomic<int> stopped{0};
+  ASSERT_TRUE(failure({.on_worker_start = [&](std::size_t) { ++started; },
+                       .on_worker_stop = [&](std::size_t) { ++stopped; }}));
+  EXPECT_EQ(started, stopped);
+  EXPECT_LE(started, GetParam());
+}
+
+TEST_P(ThreadStart, KeepsNothingOfTheOptions) {
+  const auto held = std::make_shared<int>(0);
+  ASSERT_TRUE(failure({.on_error = [held](const fanout::error_info&) {},
+                       .on_worker_start = [held](std::size_t) {},
+                       .on_worker_stop = [held](std::size_t) {}}));
+  EXPECT_EQ(held.use_count(), 1);
+}
+
+TEST_P(ThreadStart, LeavesRoomForTheNextPool) {
+  ASSERT_TRUE(failure());
+  std::atomic<int> runs{0};
+  pool p{{.workers = workers}};
+  EXPECT_FALSE(p.try_do([&] { ++runs; }));
+  p.close();
+  EXPECT_EQ(runs, 1);
+}
+
+TEST(ThreadStartAlone, TheInterposedFunctionIsTheOneInUse) {
+  until_failure = 1000;
+  { const pool p{{.workers = 3}}; }
+  EXPECT_EQ(until_failure, 997);
+  until_failure = -1;
+}
+
+}  // namespace
+
+#endif
