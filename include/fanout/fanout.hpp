@@ -427,6 +427,7 @@ struct timed_policy : default_policy {
 //   (8)  group_state::run ended.add    -> is_done            ended.load   a group task's effect
 //   (9)  group_state's mutex: its failure and its stop source
 //   (10) worker_record's stores        -> look's loads: what the sequence lock shows
+//   (11) closing's mutex: who waits for which pool
 //
 // Store-load orders. Each side writes one place and then reads the other's; one of them sees the
 // other. The barriers between stand in store_load and nowhere else.
@@ -1253,12 +1254,53 @@ struct frame {
   frame(const frame&) = delete;
   frame& operator=(const frame&) = delete;
 
-  /// This thread's innermost frame of `pool`, or null.
-  static const frame* of(const void* pool) noexcept {
-    const frame* f = innermost;
+  /// The innermost frame of `pool` from `f` outwards, or null.
+  static const frame* find(const frame* f, const void* pool) noexcept {
     while (f != nullptr && f->pool != pool) f = f->outer;
     return f;
   }
+  static const frame* of(const void* pool) noexcept { return find(innermost, pool); }
+};
+
+/// A thread that waits for a pool to end. All of them together tell whether one more wait would
+/// wait for itself: on a thread inside that pool, or through pools that close each other.
+class closing {
+ public:
+  explicit closing(const void* pool) : pool_(pool) {
+    const std::lock_guard hold(mutex_);  // (11)
+    is_circular_ = waits_for_this_thread(pool);
+    if (!is_circular_) next_ = std::exchange(all_, this);
+  }
+  ~closing() {
+    if (is_circular_) return;
+    const std::lock_guard hold(mutex_);  // (11)
+    closing** link = &all_;
+    while (*link != this) link = &(*link)->next_;
+    *link = next_;
+  }
+  closing(const closing&) = delete;
+  closing& operator=(const closing&) = delete;
+
+  bool is_circular() const noexcept { return is_circular_; }
+
+ private:
+  static bool waits_for_this_thread(const void* pool) noexcept {
+    if (frame::find(frame::innermost, pool) != nullptr) return true;
+    for (const closing* other = all_; other != nullptr; other = other->next_) {
+      if (frame::find(other->frames_, pool) != nullptr && waits_for_this_thread(other->pool_)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  inline static constinit std::mutex mutex_{};
+  inline static constinit closing* all_ = nullptr;
+
+  const void* const pool_;
+  const frame* const frames_ = frame::innermost;  // stay as they are while this waits
+  closing* next_ = nullptr;
+  bool is_circular_ = false;
 };
 
 /// The time `d` from now. Saturates: steady_time::max() is forever.
@@ -1489,8 +1531,9 @@ template <class Policy> class basic_pool {
 
   /// Accepts no more, runs all that was accepted, joins the workers. Blocks until then. A further
   /// call blocks until the first has finished and answers closed. On a worker of this pool, in its
-  /// stop callbacks and in discarded captures: closes and answers would_deadlock at once; the pool
-  /// drains, and the first close from elsewhere joins and has its own result.
+  /// stop callbacks and discarded captures, and as the last of pools that close each other: closes
+  /// and answers would_deadlock at once; the pool drains, and the first close from elsewhere joins
+  /// and has its own result.
   std::error_code close() { return close_by(detail::steady_time::max()); }
 
   /// The same, draining for `duration` or until `deadline` at most; then requests stop, discards
@@ -1854,7 +1897,8 @@ template <class Policy> void basic_pool<Policy>::discard_waiting() {
 
 template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline) {
   shut();
-  if (is_inside()) return detail::as_code(errc::would_deadlock);
+  const detail::closing wait(this);
+  if (wait.is_circular()) return detail::as_code(errc::would_deadlock);
   std::unique_lock hold(close_mutex_);  // (6)
   if (phase_ != phase::open) {
     close_deadline_ = std::min(close_deadline_, deadline);
