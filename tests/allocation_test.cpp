@@ -31,12 +31,12 @@ using support::allocations;
 // A slot is one line, and 40 bytes of it are the closure's where a source_location is a pointer.
 static_assert(sizeof(fanout::detail::slot<default_policy>) == 64);
 static_assert(alignof(fanout::detail::slot<default_policy>) == 64);
-static_assert(sizeof(fanout::source_location) != sizeof(void*) || default_policy::inline_size == 40);
+static_assert(sizeof(fanout::source_location) != sizeof(void*) ||
+              default_policy::inline_size == 40);
 static_assert(sizeof(fanout::source_location) <= sizeof(void*) || default_policy::inline_size < 40);
 
 /// A task of exactly that many bytes.
-template <std::size_t Size>
-struct sized {
+template <std::size_t Size> struct sized {
   std::array<unsigned char, Size> bytes{};
   void operator()() const {}
 };
@@ -66,8 +66,7 @@ class Allocations : public testing::Test {
 };
 
 /// How many allocations the whole process makes while `action` runs.
-template <class Action>
-std::uint64_t allocations_of(Action action) {
+template <class Action> std::uint64_t allocations_of(Action action) {
   const auto before = allocations::made.load();
   action();
   return allocations::made.load() - before;
@@ -179,8 +178,7 @@ TEST_F(InlineTask, NeedsNoAllocationForABlockedSubmitter) {
   EXPECT_EQ(after - before, 0u);
 }
 
-template <class Task>
-class BoxedTask : public Allocations {};
+template <class Task> class BoxedTask : public Allocations {};
 using boxed = testing::Types<smallest_boxed, sized<1000>, over_aligned, throwing_move>;
 TYPED_TEST_SUITE(BoxedTask, boxed, );
 

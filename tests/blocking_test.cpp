@@ -34,8 +34,7 @@ constexpr auto no_task = [] {};
 bool is_ready(const answer& a) { return a.wait_for(0s) == std::future_status::ready; }
 
 /// Calls `submit` on a thread of its own and returns when it blocks (or has its answer, wrongly).
-template <class Submit>
-answer blocked(Submit submit) {
+template <class Submit> answer blocked(Submit submit) {
   const auto before = watched_sync::blocked.load();
   answer a = std::async(std::launch::async, std::move(submit));
   support::wait_until([&] { return watched_sync::blocked > before || is_ready(a); });

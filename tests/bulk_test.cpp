@@ -197,8 +197,9 @@ TEST(Bulk, SaysWhyTheFirstRefusedElementWasRefused) {
 TEST(Bulk, OnAWorkerOfAFullPoolIsAnsweredFull) {
   pool p{{.buffer = 2}};
   const std::array<pointer, 3> tasks{&nothing, &nothing, &nothing};
-  const auto results = support::on_worker(
-      p, [&] { return std::array{p.try_do_bulk(tasks), p.try_do_bulk(tasks)}; });
+  const auto results = support::on_worker(p, [&] {
+    return std::array{p.try_do_bulk(tasks), p.try_do_bulk(tasks)};
+  });
   EXPECT_EQ(results[0].accepted, 2u);
   EXPECT_EQ(results[0].error, ErrFull);
   EXPECT_EQ(results[1].accepted, 0u);

@@ -23,16 +23,14 @@ using fanout::errc;
 using fanout::pool;
 
 /// Submits `f`, waits until it has run, and tells whether it was accepted.
-template <class F>
-bool runs(F&& f) {
+template <class F> bool runs(F&& f) {
   pool p;
   const auto err = p.try_do(std::forward<F>(f));
   p.close();
   return !err && p.stats().completed == 1;
 }
 
-template <class F>
-std::error_code refusal_of(F&& f) {
+template <class F> std::error_code refusal_of(F&& f) {
   pool p;
   const auto err = p.try_do(std::forward<F>(f));
   p.close();
@@ -177,8 +175,7 @@ TEST(Callable, MayBeLargeAndMoveOnly) {
   EXPECT_EQ(seen, 42);
 }
 
-template <std::size_t Alignment>
-struct alignas(Alignment) aligned {
+template <std::size_t Alignment> struct alignas(Alignment) aligned {
   std::uintptr_t* at;
   void operator()() { *at = reinterpret_cast<std::uintptr_t>(this); }
 };
@@ -229,8 +226,7 @@ struct with_own_operators {
   std::atomic<int>* count;
   void operator()() const { ++*count; }
   void operator&() const = delete;
-  template <class T>
-  void operator,(T&&) const = delete;
+  template <class T> void operator,(T&&) const = delete;
   static void* operator new(std::size_t) = delete;
   static void* operator new(std::size_t, void*) = delete;
   static void operator delete(void*) = delete;
@@ -311,8 +307,7 @@ TEST(Call, MayChangeTheTask) {
   EXPECT_EQ(seen, 42);
 }
 
-template <std::size_t Ballast>
-struct says_how {
+template <std::size_t Ballast> struct says_how {
   std::string* how;
   std::array<char, Ballast> ballast{};
   void operator()() & { *how = "lvalue"; }
@@ -380,10 +375,9 @@ struct alignas(Alignment < alignof(void*) ? alignof(void*) : Alignment) counted 
   }
 };
 
-template <class Task>
-class Once : public testing::Test {};
-using tasks = testing::Types<counted<1, true>, counted<200, true>, counted<1, false>,
-                             counted<1, true, 64>>;
+template <class Task> class Once : public testing::Test {};
+using tasks =
+    testing::Types<counted<1, true>, counted<200, true>, counted<1, false>, counted<1, true, 64>>;
 TYPED_TEST_SUITE(Once, tasks, );
 
 TYPED_TEST(Once, RunsAndIsDestroyedBeforeWaitIdleReturns) {

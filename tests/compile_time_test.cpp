@@ -139,11 +139,11 @@ concept by_try_do_for =
       { p.try_do_for(time, std::forward<F>(f), where) } -> std::same_as<std::error_code>;
     };
 template <class F>
-concept by_try_do_until = requires(pool& p, F&& f, std::chrono::system_clock::time_point time,
-                                   source_location where) {
-  { p.try_do_until(time, std::forward<F>(f)) } -> std::same_as<std::error_code>;
-  { p.try_do_until(time, std::forward<F>(f), where) } -> std::same_as<std::error_code>;
-};
+concept by_try_do_until =
+    requires(pool& p, F&& f, std::chrono::system_clock::time_point time, source_location where) {
+      { p.try_do_until(time, std::forward<F>(f)) } -> std::same_as<std::error_code>;
+      { p.try_do_until(time, std::forward<F>(f), where) } -> std::same_as<std::error_code>;
+    };
 template <class Range>
 concept by_bulk = requires(pool& p, Range&& range, source_location where) {
   { p.try_do_bulk(std::forward<Range>(range)) } -> std::same_as<fanout::bulk_result>;

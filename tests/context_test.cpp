@@ -60,14 +60,14 @@ using group = fanout::basic_group<traced>;
 struct untraced : default_policy {
   using context = void;
 };
-static_assert(sizeof(fanout::detail::slot<untraced>) == sizeof(fanout::detail::slot<default_policy>));
+static_assert(sizeof(fanout::detail::slot<untraced>) ==
+              sizeof(fanout::detail::slot<default_policy>));
 static_assert(sizeof(fanout::source_location) != sizeof(void*) ||
               sizeof(fanout::detail::slot<default_policy>) == 64);
 static_assert(sizeof(fanout::detail::slot<traced>) > sizeof(fanout::detail::slot<default_policy>));
 
 /// Notes the trace of its run, and the trace of its destruction.
-template <std::size_t Ballast>
-struct witness {
+template <std::size_t Ballast> struct witness {
   struct notes {
     int run = -1, destroyed = -1;
     bool operator==(const notes&) const = default;
@@ -88,8 +88,7 @@ using large = witness<500>;  // boxed
 // --- Every way in
 
 /// Submits a Task under trace 7 by `submit`, and waits until it has run and is gone.
-template <class Task, class Submit>
-typename Task::notes notes_of(Submit submit) {
+template <class Task, class Submit> typename Task::notes notes_of(Submit submit) {
   typename Task::notes notes;
   int before = -1, after = -1;
   {
@@ -104,8 +103,7 @@ typename Task::notes notes_of(Submit submit) {
   return notes;
 }
 
-template <class Submit>
-void expect_to_carry(Submit submit) {
+template <class Submit> void expect_to_carry(Submit submit) {
   EXPECT_EQ(notes_of<small>(submit), (small::notes{7, 7}));
   EXPECT_EQ(notes_of<large>(submit), (large::notes{7, 7}));
 }
@@ -116,9 +114,8 @@ TEST(Context, FollowsTryDo) {
 
 TEST(Context, FollowsTheBlockingSubmissions) {
   expect_to_carry([](pool& p, auto task) { EXPECT_FALSE(p.do_wait(std::move(task))); });
-  expect_to_carry([](pool& p, auto task) {
-    EXPECT_FALSE(p.do_wait(std::move(task), std::stop_token()));
-  });
+  expect_to_carry(
+      [](pool& p, auto task) { EXPECT_FALSE(p.do_wait(std::move(task), std::stop_token())); });
   expect_to_carry([](pool& p, auto task) { EXPECT_FALSE(p.try_do_for(1h, std::move(task))); });
   expect_to_carry([](pool& p, auto task) {
     const auto deadline = std::chrono::steady_clock::now() + 1h;

@@ -26,8 +26,7 @@ using fanout::pool;
 using support::gate;
 using support::occupied;
 
-template <class F>
-void add(group& to, F&& f) {
+template <class F> void add(group& to, F&& f) {
   if (to.run(std::forward<F>(f))) std::abort();
 }
 

@@ -36,8 +36,7 @@ static_assert(!std::is_copy_assignable_v<group> && !std::is_move_assignable_v<gr
 static_assert(std::is_same_v<fanout::basic_group<fanout::default_policy>, group>);
 
 /// Adds a task to a group that takes it: run() refuses for no want of room.
-template <class Group, class F>
-void add(Group& to, F&& f) {
+template <class Group, class F> void add(Group& to, F&& f) {
   if (to.run(std::forward<F>(f))) std::abort();
 }
 

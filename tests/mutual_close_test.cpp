@@ -1,6 +1,6 @@
 // Pools that close each other from their own tasks.
-#include <fanout/fanout.hpp>
 #include <gtest/gtest.h>
+#include <fanout/fanout.hpp>
 
 #include <array>
 #include <latch>

@@ -22,8 +22,7 @@ using support::gate;
 using support::occupied;
 using support::on_worker;
 
-template <class F>
-void add(group& to, F&& f) {
+template <class F> void add(group& to, F&& f) {
   if (to.run(std::forward<F>(f))) std::abort();
 }
 

@@ -107,10 +107,10 @@ TEST(Options, AbsurdNumbersAreRefused) {
 
 TEST(Options, RefusedOnesStartNoWorker) {
   const auto hooked = std::make_shared<int>(0);
-  EXPECT_NE(refusal_of({.workers = 2,
-                        .buffer = 0,
-                        .on_worker_start = [hooked](std::size_t) { ++*hooked; }}),
-            "");
+  EXPECT_NE(
+      refusal_of(
+          {.workers = 2, .buffer = 0, .on_worker_start = [hooked](std::size_t) { ++*hooked; }}),
+      "");
   EXPECT_EQ(*hooked, 0);
   EXPECT_EQ(hooked.use_count(), 1);
 }

@@ -95,9 +95,8 @@ void expect_no_activity() {
 
 TEST(Parked, NewPoolUsesNoProcessor) {
   std::atomic<std::size_t> started{0};
-  const pool p{{.name = "parked", .workers = workers, .on_worker_start = [&](std::size_t) {
-                  ++started;
-                }}};
+  const pool p{
+      {.name = "parked", .workers = workers, .on_worker_start = [&](std::size_t) { ++started; }}};
   support::wait_until([&] { return started == workers; });
   expect_no_activity();
 }

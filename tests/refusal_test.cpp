@@ -23,8 +23,7 @@ using fanout::errc;
 using fanout::pool;
 
 /// A task that knows whether it was moved from, and that may be empty.
-template <std::size_t Size, bool NothrowMove, bool Copyable>
-struct probe {
+template <std::size_t Size, bool NothrowMove, bool Copyable> struct probe {
   bool intact = true;
   bool empty = false;
   std::byte ballast[Size]{};
@@ -54,40 +53,35 @@ std::stop_token stopped() {
 struct try_do {
   static constexpr errc when_full = errc::full;
   static constexpr errc when_full_on_worker = errc::full;
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.try_do(std::forward<F>(f));
   }
 };
 struct do_wait {
   static constexpr errc when_full{};  // would block
   static constexpr errc when_full_on_worker = errc::would_deadlock;
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.do_wait(std::forward<F>(f));
   }
 };
 struct do_wait_stopped {
   static constexpr errc when_full = errc::canceled;
   static constexpr errc when_full_on_worker = errc::would_deadlock;
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.do_wait(std::forward<F>(f), stopped());
   }
 };
 struct try_do_for {
   static constexpr errc when_full = errc::timed_out;
   static constexpr errc when_full_on_worker = errc::would_deadlock;
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.try_do_for(std::chrono::milliseconds(1), std::forward<F>(f));
   }
 };
 struct try_do_until {
   static constexpr errc when_full = errc::timed_out;
   static constexpr errc when_full_on_worker = errc::would_deadlock;
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.try_do_until(std::chrono::steady_clock::now(), std::forward<F>(f));
   }
 };
@@ -95,8 +89,7 @@ struct try_do_until {
 struct try_do_bulk {
   static constexpr errc when_full = errc::full;
   static constexpr errc when_full_on_worker = errc::full;
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     const auto result = [&] {
       if constexpr (std::is_lvalue_reference_v<F>) {
         return p.try_do_bulk(std::span(&f, 1));
@@ -112,15 +105,13 @@ struct try_do_bulk {
 struct try_do_bulk_of_input {
   static constexpr errc when_full = errc::full;
   static constexpr errc when_full_on_worker = errc::full;
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.try_do_bulk(support::input<F&&>(&f, 1)).error;
   }
 };
 
 /// Submits a Task as an rvalue and, if it copies, as both kinds of lvalue. Returns what went wrong.
-template <class Function, class Task>
-std::string submit_as(pool& p, errc why, bool empty) {
+template <class Function, class Task> std::string submit_as(pool& p, errc why, bool empty) {
   Task task;
   task.empty = empty;
   const auto untouched = [&] { return task.intact && task.empty == empty; };
@@ -141,8 +132,7 @@ std::string submit_as(pool& p, errc why, bool empty) {
   return {};
 }
 
-template <class Function>
-std::string submit_each_kind(pool& p, errc why, bool empty = false) {
+template <class Function> std::string submit_each_kind(pool& p, errc why, bool empty = false) {
   std::string wrong;
   const auto add = [&](const char* kind, const std::string& what) {
     if (!what.empty()) wrong += std::string(kind) + ": " + what + '\n';
@@ -155,8 +145,7 @@ std::string submit_each_kind(pool& p, errc why, bool empty = false) {
   return wrong;
 }
 
-template <class Function>
-class Refusal : public testing::Test {};
+template <class Function> class Refusal : public testing::Test {};
 using functions = testing::Types<try_do, do_wait, do_wait_stopped, try_do_for, try_do_until,
                                  try_do_bulk, try_do_bulk_of_input>;
 TYPED_TEST_SUITE(Refusal, functions, );
@@ -250,8 +239,7 @@ TYPED_TEST(Refusal, AcceptanceComesBeforeCanceledAndTimedOut) {
 TYPED_TEST(Refusal, AcceptanceComesBeforeWouldDeadlock) {
   std::atomic<bool> ran = false;
   pool p{{.buffer = 1}};
-  EXPECT_FALSE(
-      support::on_worker(p, [&] { return TypeParam::submit(p, [&] { ran = true; }); }));
+  EXPECT_FALSE(support::on_worker(p, [&] { return TypeParam::submit(p, [&] { ran = true; }); }));
   p.close();
   EXPECT_TRUE(ran);
 }

@@ -180,8 +180,7 @@ TEST(Schedule, AllowsTheCoroutineToBeDestroyedAfterItsResumption) {
 // --- Awaiting
 
 /// Passes an awaiter on, and cannot be copied.
-template <class Awaiter>
-struct move_only {
+template <class Awaiter> struct move_only {
   Awaiter inner;
   explicit move_only(Awaiter&& from) : inner(std::move(from)) {}
   move_only(move_only&&) = default;
@@ -194,8 +193,7 @@ struct move_only {
 struct wrapping {
   struct promise_type : detached::promise_type {
     wrapping get_return_object() noexcept { return {}; }
-    template <class Awaiter>
-    move_only<Awaiter> await_transform(Awaiter&& awaiter) {
+    template <class Awaiter> move_only<Awaiter> await_transform(Awaiter&& awaiter) {
       return move_only<Awaiter>(std::move(awaiter));
     }
   };

@@ -54,8 +54,7 @@ class bitmap {
 };
 
 /// Ends the program when the pool makes no progress: a lost wake-up says what it is.
-template <class Pool>
-class watchdog {
+template <class Pool> class watchdog {
  public:
   explicit watchdog(const Pool& p)
       : thread_([this, &p](const std::stop_token& stop) {
@@ -82,8 +81,7 @@ class watchdog {
 };
 
 /// Runs `producers` threads that submit tasks 0 to n-1 between them by `submit`.
-template <class Submit>
-void produce(std::size_t producers, std::size_t n, Submit submit) {
+template <class Submit> void produce(std::size_t producers, std::size_t n, Submit submit) {
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < producers; ++t) {
     threads.emplace_back([=] {
@@ -93,14 +91,12 @@ void produce(std::size_t producers, std::size_t n, Submit submit) {
   for (auto& thread : threads) thread.join();
 }
 
-template <class Policy>
-class Stress : public testing::Test {
+template <class Policy> class Stress : public testing::Test {
  protected:
   using pool = fanout::basic_pool<Policy>;
 };
 struct policy_names {
-  template <class Policy>
-  static std::string GetName(int) {
+  template <class Policy> static std::string GetName(int) {
     return std::is_same_v<Policy, no_spins> ? "WithoutSpins" : "WithSpins";
   }
 };
@@ -108,8 +104,7 @@ using policies = testing::Types<fanout::default_policy, no_spins>;
 TYPED_TEST_SUITE(Stress, policies, policy_names);
 
 /// Submits 0 to n-1 by `submit(pool, task)` with every mix of producers, workers and capacities.
-template <class Policy, class Submit>
-void expect_exactly_once(std::size_t n, Submit submit) {
+template <class Policy, class Submit> void expect_exactly_once(std::size_t n, Submit submit) {
   for (const std::size_t producers : {1u, 2u, 4u}) {
     for (const std::size_t workers : {1u, 2u, 4u, 8u}) {
       for (const std::size_t capacity : {1u, 2u, 3u, 7u, 64u, 1024u}) {
@@ -195,7 +190,8 @@ TYPED_TEST(Stress, CloseThatRacesSubmissionLosesNothing) {
     std::atomic<std::size_t> touched{0};
     std::atomic<std::size_t> begun{0};
     {
-      typename TestFixture::pool p{{.workers = 2, .buffer = 1 + static_cast<std::size_t>(round % 7)}};
+      typename TestFixture::pool p{
+          {.workers = 2, .buffer = 1 + static_cast<std::size_t>(round % 7)}};
       const watchdog<typename TestFixture::pool> progress(p);
       std::vector<std::thread> threads;
       for (std::size_t t = 0; t < producers; ++t) {

@@ -26,8 +26,7 @@ using support::allocations;
 struct thrown {};
 
 /// A task whose k-th copy or move throws. Moves throw only where they may.
-template <std::size_t Ballast, bool NothrowMove>
-struct fragile {
+template <std::size_t Ballast, bool NothrowMove> struct fragile {
   inline static int until_throw = -1;  // so many more copies succeed; negative: all
   inline static std::atomic<int> alive{0};
   inline static std::atomic<int> runs{0};
@@ -59,38 +58,32 @@ using throwing_move = fragile<1, false>;
 using large_throwing_move = fragile<200, false>;
 
 struct try_do {
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.try_do(std::forward<F>(f));
   }
 };
 struct do_wait {
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.do_wait(std::forward<F>(f));
   }
 };
 struct do_wait_stop {
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.do_wait(std::forward<F>(f), std::stop_token());
   }
 };
 struct try_do_for {
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.try_do_for(std::chrono::hours(1), std::forward<F>(f));
   }
 };
 struct try_do_until {
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     return p.try_do_until(std::chrono::steady_clock::now(), std::forward<F>(f));
   }
 };
 struct try_do_bulk {
-  template <class F>
-  static std::error_code submit(pool& p, F&& f) {
+  template <class F> static std::error_code submit(pool& p, F&& f) {
     if constexpr (std::is_lvalue_reference_v<F>) {
       return p.try_do_bulk(std::span(&f, 1)).error;
     } else {
@@ -140,23 +133,21 @@ std::string fail_at_each_step(bool rvalue, SetFailure fail_after, int& steps) {
   return wrong;
 }
 
-template <class Function>
-class StrongGuarantee : public testing::Test {};
+template <class Function> class StrongGuarantee : public testing::Test {};
 using functions =
     testing::Types<try_do, do_wait, do_wait_stop, try_do_for, try_do_until, try_do_bulk>;
 TYPED_TEST_SUITE(StrongGuarantee, functions, );
 
-template <class Task>
-constexpr auto copies_fail = [](int after) { Task::until_throw = after; };
+template <class Task> constexpr auto copies_fail = [](int after) { Task::until_throw = after; };
 
 constexpr auto allocations_fail = [](int after) {
-  allocations::until_failure =
-      after < 0 ? allocations::never : static_cast<std::uint64_t>(after);
+  allocations::until_failure = after < 0 ? allocations::never : static_cast<std::uint64_t>(after);
 };
 
 TYPED_TEST(StrongGuarantee, HoldsWhenTheCopyOfAnLvalueThrows) {
   int steps = 0;
-  EXPECT_EQ((fail_at_each_step<TypeParam, inline_task>(false, copies_fail<inline_task>, steps)), "");
+  EXPECT_EQ((fail_at_each_step<TypeParam, inline_task>(false, copies_fail<inline_task>, steps)),
+            "");
   EXPECT_GE(steps, 1);
   EXPECT_EQ((fail_at_each_step<TypeParam, boxed_task>(false, copies_fail<boxed_task>, steps)), "");
   EXPECT_GE(steps, 1);

@@ -29,16 +29,15 @@ using support::gate;
 using support::occupied;
 using namespace std::chrono_literals;
 
-template <class F>
-using future_of = decltype(std::declval<pool&>().submit(std::declval<F>()));
+template <class F> using future_of = decltype(std::declval<pool&>().submit(std::declval<F>()));
 static_assert(std::is_same_v<future_of<void (*)()>, std::future<void>>);
 static_assert(std::is_same_v<future_of<int (*)()>, std::future<int>>);
 static_assert(std::is_same_v<future_of<int& (*)()>, std::future<int&>>);
-static_assert(std::is_same_v<future_of<std::string (*)(std::stop_token)>, std::future<std::string>>);
+static_assert(
+    std::is_same_v<future_of<std::string (*)(std::stop_token)>, std::future<std::string>>);
 
 /// The code that the future holds as a std::system_error.
-template <class T>
-std::error_code code_in(std::future<T> future) {
+template <class T> std::error_code code_in(std::future<T> future) {
   try {
     future.get();
   } catch (const std::system_error& e) {
@@ -157,8 +156,7 @@ TEST(Submit, BringsWhatTheMoveOfTheResultThrows) {
 // --- Ordering
 
 /// A task that knows, when it is destroyed, whether its future was ready before.
-template <std::size_t Ballast>
-struct witness {
+template <std::size_t Ballast> struct witness {
   struct notes {
     std::shared_future<int> future;
     bool destroyed = false, too_late = false;
@@ -180,8 +178,7 @@ struct witness {
   }
 };
 
-template <std::size_t Ballast>
-void expect_destruction_before_the_future_is_ready(bool throws) {
+template <std::size_t Ballast> void expect_destruction_before_the_future_is_ready(bool throws) {
   pool p;
   occupied busy(p);
   typename witness<Ballast>::notes notes;

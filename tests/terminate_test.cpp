@@ -65,8 +65,7 @@ class Terminate : public testing::Test {
 };
 using TerminateDeathTest = Terminate;
 
-template <class Task>
-void crash(Task task) {
+template <class Task> void crash(Task task) {
   std::set_terminate(examine);
   crashing_pool p;
   if (p.try_do(task)) std::_Exit(0);

@@ -42,8 +42,7 @@ extern "C" __attribute__((visibility("default"))) int fanout_test_create(
 #if defined(FANOUT_TEST_FORWARD)
   constexpr auto next = &FANOUT_TEST_FORWARD;
 #else
-  static const auto next =
-      reinterpret_cast<create_function*>(::dlsym(RTLD_NEXT, "pthread_create"));
+  static const auto next = reinterpret_cast<create_function*>(::dlsym(RTLD_NEXT, "pthread_create"));
 #endif
   if (until_failure >= 0 && until_failure-- == 0) return EAGAIN;
   return next(thread, attributes, start, argument);

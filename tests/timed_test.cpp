@@ -33,9 +33,9 @@ static_assert(std::derived_from<timed_policy, fanout::default_policy>);
 static_assert(timed_policy::timed && !fanout::default_policy::timed);
 
 template <class Stats>
-concept tells_time = requires(const Stats& s) { s.wait_time; } ||
-                     requires(const Stats& s) { s.run_time; } ||
-                     requires(const Stats& s) { s.longest_running; };
+concept tells_time = requires(const Stats& s) { s.wait_time; } || requires(const Stats& s) {
+  s.run_time;
+} || requires(const Stats& s) { s.longest_running; };
 static_assert(!tells_time<decltype(std::declval<fanout::pool&>().stats())>);
 static_assert(tells_time<decltype(std::declval<pool&>().stats())>);
 static_assert(noexcept(std::declval<pool&>().stats()));

@@ -183,8 +183,9 @@ TEST(WaitIdle, OnAWorkerWouldDeadlock) {
   pool p{{.workers = 2}};
   EXPECT_EQ(support::on_worker(p, [&] { return p.wait_idle(); }), errc::would_deadlock);
   EXPECT_EQ(support::on_worker(p, [&] { return p.wait_idle_for(1h); }), errc::would_deadlock);
-  EXPECT_EQ(support::on_worker(p, [&] { return p.wait_idle_until(steady_clock::time_point::max()); }),
-            errc::would_deadlock);
+  EXPECT_EQ(
+      support::on_worker(p, [&] { return p.wait_idle_until(steady_clock::time_point::max()); }),
+      errc::would_deadlock);
   EXPECT_FALSE(p.is_closed());
 }
 
@@ -230,8 +231,7 @@ TEST(WaitIdleFor, NothingOrLessIsALook) {
   EXPECT_EQ(p.wait_idle_until(system_clock::now() - 1h), errc::timed_out);
 }
 
-template <class Wait>
-bool outlasts(Wait wait) {
+template <class Wait> bool outlasts(Wait wait) {
   using support::watched_sync;
   support::watched_pool p;
   support::occupied busy(p);
@@ -253,10 +253,8 @@ TEST(WaitIdleFor, SaturatesToForever) {
   EXPECT_TRUE(outlasts([](auto& p) { return p.wait_idle_for(std::chrono::nanoseconds::max()); }));
   EXPECT_TRUE(
       outlasts([](auto& p) { return p.wait_idle_for(std::chrono::duration<double>(1e300)); }));
-  EXPECT_TRUE(
-      outlasts([](auto& p) { return p.wait_idle_until(steady_clock::time_point::max()); }));
-  EXPECT_TRUE(
-      outlasts([](auto& p) { return p.wait_idle_until(system_clock::time_point::max()); }));
+  EXPECT_TRUE(outlasts([](auto& p) { return p.wait_idle_until(steady_clock::time_point::max()); }));
+  EXPECT_TRUE(outlasts([](auto& p) { return p.wait_idle_until(system_clock::time_point::max()); }));
 }
 
 TEST(WaitIdleFor, EndsWithTheLastTaskAndNotWithTheDeadline) {

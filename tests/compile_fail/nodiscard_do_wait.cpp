@@ -2,4 +2,6 @@
 #include <fanout/fanout.hpp>
 #pragma GCC diagnostic error "-Wunused-result"
 
-void ignore(fanout::pool& p) { p.do_wait([] {}); }
+void ignore(fanout::pool& p) {
+  p.do_wait([] {});
+}

@@ -2,4 +2,6 @@
 #include <fanout/fanout.hpp>
 #pragma GCC diagnostic error "-Wunused-result"
 
-void ignore(fanout::pool& p) { p.do_wait([] {}, std::stop_token()); }
+void ignore(fanout::pool& p) {
+  p.do_wait([] {}, std::stop_token());
+}

@@ -2,4 +2,6 @@
 #include <fanout/fanout.hpp>
 #pragma GCC diagnostic error "-Wunused-result"
 
-void ignore(fanout::pool& p) { p.try_do([] {}); }
+void ignore(fanout::pool& p) {
+  p.try_do([] {});
+}

@@ -2,4 +2,6 @@
 #include <fanout/fanout.hpp>
 #pragma GCC diagnostic error "-Wunused-result"
 
-void ignore(fanout::pool& p) { p.try_do_until(std::chrono::steady_clock::now(), [] {}); }
+void ignore(fanout::pool& p) {
+  p.try_do_until(std::chrono::steady_clock::now(), [] {});
+}
