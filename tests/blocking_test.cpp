@@ -139,6 +139,51 @@ TEST(Blocking, LosesNoTaskOfManySubmitters) {
   }
 }
 
+/// Holds the worker that takes it out of its slot, then as a task.
+struct slow_to_leave {
+  support::gate* leaves;
+  support::gate* ends;
+  std::atomic<bool>* armed;
+  slow_to_leave(support::gate& l, support::gate& e, std::atomic<bool>& a)
+      : leaves(&l), ends(&e), armed(&a) {}
+  slow_to_leave(slow_to_leave&& other) noexcept
+      : leaves(other.leaves), ends(other.ends), armed(other.armed) {
+    if (*armed) leaves->wait();
+  }
+  void operator()() const { ends->wait(); }
+};
+
+// The second slot is freed before the first, which is next in order. One caller is woken for it in
+// vain; when the first slot is free at last there is room for both callers.
+TEST(Blocking, EndsForAllWhomSlotsFreedOutOfOrderHaveRoomFor) {
+  support::gate first_leaves;
+  support::gate second_started;
+  support::gate tasks_end;
+  std::atomic<bool> armed = false;
+  pool p{{.workers = 2, .buffer = 2}};
+  support::occupied busy(p);
+  ASSERT_FALSE(p.try_do(slow_to_leave(first_leaves, tasks_end, armed)));
+  ASSERT_FALSE(p.try_do([&] {
+    second_started.open();
+    tasks_end.wait();
+  }));
+  const auto blocks = watched_sync::blocks.load();
+  answer a = blocked([&] { return p.do_wait(no_task); });
+  answer b = blocked([&] { return p.do_wait(no_task); });
+  armed = true;
+  busy.release();
+  second_started.wait();
+  support::wait_until(
+      [&] { return watched_sync::blocks >= blocks + 3 && watched_sync::blocked == 2; });
+  EXPECT_FALSE(is_ready(a));
+  EXPECT_FALSE(is_ready(b));
+  first_leaves.open();
+  EXPECT_FALSE(a.get());  // while both workers are held
+  EXPECT_FALSE(b.get());
+  tasks_end.open();
+  p.close();
+}
+
 // --- Closed
 
 TEST(Blocking, EndsForEveryCallerWhenThePoolCloses) {

@@ -15,7 +15,7 @@
 #include <ranges>
 #include <span>
 #include <stdexcept>
-#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -469,6 +469,34 @@ TEST(BulkCost, IsOneWakeOfAParkedPool) {
     p.close();
   }
   for (auto& run : runs) EXPECT_EQ(run, 20);
+}
+
+/// Takes its time between elements, enough for a woken worker to run what is there and park.
+struct slow_iterator : made_to_order {
+  slow_iterator& operator++() noexcept {
+    for (int i = 0; i < 100; ++i) std::this_thread::yield();
+    return ++number, *this;
+  }
+  slow_iterator operator++(int) noexcept {
+    const slow_iterator old = *this;
+    ++*this;
+    return old;
+  }
+  bool operator==(const slow_iterator&) const = default;
+};
+
+TEST(BulkCost, IsOneWakeHoweverLongTheFillingTakes) {
+  std::vector<int> ran;
+  for (int round = 0; round < 10; ++round) {
+    watched_sync::reset();
+    support::watched_pool p;
+    support::wait_until([] { return watched_sync::parks >= 1; });
+    const support::range<slow_iterator> range{{{&ran, 0}}, {{&ran, 16}}};
+    EXPECT_EQ(p.try_do_bulk(range).accepted, 16u);
+    EXPECT_EQ(watched_sync::own_unparks, 1u);
+    p.close();
+    EXPECT_EQ(std::exchange(ran, {}), first(16));
+  }
 }
 
 TEST(BulkCost, IsNoWakeWhereNobodySleeps) {

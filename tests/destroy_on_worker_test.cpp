@@ -108,6 +108,26 @@ TEST_F(DestroyOnWorkerDeathTest, InAStopCallbackAbortsToo) {
       testing::KilledBySignal(SIGABRT), message);
 }
 
+// The inner pool's task waits for the outer pool, whose task destroys the inner one.
+TEST_F(DestroyOnWorkerDeathTest, InACircleOfPoolsAbortsToo) {
+  EXPECT_EXIT(
+      {
+        using support::watched_pool;
+        watched_pool outer{{.name = "outer"}};
+        auto inner = std::make_unique<watched_pool>(fanout::options{.name = "victim"});
+        if (inner->try_do([&] { outer.close(); })) std::_Exit(0);
+        if (outer.try_do([&] {
+              support::wait_until([] { return support::watched_sync::blocked == 1; });
+              inner.reset();
+              std::_Exit(0);
+            })) {
+          std::_Exit(0);
+        }
+        never();
+      },
+      testing::KilledBySignal(SIGABRT), message);
+}
+
 TEST(DestroyOnWorker, OfAnotherPoolIsAllowed) {
   int ran = 0;
   pool outer;

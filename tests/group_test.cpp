@@ -12,6 +12,7 @@
 #include <latch>
 #include <limits>
 #include <memory>
+#include <new>
 #include <stop_token>
 #include <thread>
 #include <type_traits>
@@ -386,6 +387,7 @@ TEST(Group, TakesTasksOfManyThreadsWhileOthersWait) {
 // --- What it costs
 
 TEST(Group, MakesOneAllocationAndNoneForATask) {
+  if (!allocations::are_counted) GTEST_SKIP() << "this runtime counts no allocations";
   pool p;
   const occupied busy(p);
   std::array<int, 20> ran{};
@@ -394,8 +396,8 @@ TEST(Group, MakesOneAllocationAndNoneForATask) {
     group g{p};
     EXPECT_EQ(allocations::made.load() - before, 1u);
     for (int& each : ran) {
-      if (g.try_do([&each, a = &ran, b = &before, c = &p, d = &g] {
-            if (a != nullptr && b != nullptr && c != nullptr && d != nullptr) ++each;
+      if (g.try_do([&each, a = &ran, b = &before] {
+            if (a != nullptr && b != nullptr) ++each;
           })) {
         std::abort();
       }
@@ -408,6 +410,7 @@ TEST(Group, MakesOneAllocationAndNoneForATask) {
 }
 
 TEST(Group, AcceptsNothingWhenTheAllocationOfATaskFails) {
+  if (!allocations::are_counted) GTEST_SKIP() << "the operator new of this runtime stays";
   struct large {
     std::unique_ptr<int> proof = std::make_unique<int>(1);
     std::array<std::byte, 500> ballast{};

@@ -100,7 +100,7 @@ TEST(Schedule, DiscardedResumesWithCanceled) {
   gate started;
   ASSERT_FALSE(p.try_do([&](const std::stop_token& stop) {
     started.open();
-    support::wait_until([&] { return stop.stop_requested(); });
+    support::wait_until([&] { return stop.stop_requested() && p.size() == 0; });
   }));
   started.wait();
   arrival first, second;

@@ -250,7 +250,7 @@ TEST(Submit, DiscardedBringsCanceled) {
   gate started;
   ASSERT_FALSE(p.try_do([&](const std::stop_token& stop) {
     started.open();
-    support::wait_until([&] { return stop.stop_requested(); });
+    support::wait_until([&] { return stop.stop_requested() && p.size() == 0; });
   }));
   started.wait();
   int ran = 0;
@@ -264,6 +264,7 @@ TEST(Submit, DiscardedBringsCanceled) {
 }
 
 TEST(Submit, AcceptsNothingWhenAnAllocationFails) {
+  if (!allocations::are_counted) GTEST_SKIP() << "the operator new of this runtime stays";
   struct large {
     std::unique_ptr<int> owner = std::make_unique<int>(7);
     std::array<std::byte, 500> ballast{};

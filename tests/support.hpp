@@ -45,15 +45,13 @@ class gate {
 };
 
 /// Looks until `condition` holds. What never holds ends in the test's timeout.
-template <class Condition>
-void wait_until(Condition condition) {
+template <class Condition> void wait_until(Condition condition) {
   while (!condition()) std::this_thread::yield();
 }
 
 /// Keeps every worker of an idle pool busy, so that what is submitted stays in the buffer, until
 /// release() or the end of this object.
-template <class Pool>
-class occupied {
+template <class Pool> class occupied {
  public:
   explicit occupied(Pool& pool) : gate_(std::make_shared<gate>()) {
     for (std::size_t i = 0; i < pool.workers(); ++i) {
@@ -78,8 +76,7 @@ class occupied {
 };
 
 /// Runs `f` on a worker of `pool` and returns, here, what it returns.
-template <class Pool, class F>
-auto on_worker(Pool& pool, F f) {
+template <class Pool, class F> auto on_worker(Pool& pool, F f) {
   std::packaged_task<std::invoke_result_t<F&>()> job(std::move(f));
   auto result = job.get_future();
   if (pool.try_do(std::move(job))) std::abort();
@@ -87,19 +84,16 @@ auto on_worker(Pool& pool, F f) {
 }
 
 /// The elements between two iterators. (Clang 14 cannot compile the views of libstdc++.)
-template <class Iterator>
-struct range {
+template <class Iterator> struct range {
   Iterator first, last;
   Iterator begin() const noexcept { return first; }
   Iterator end() const noexcept { return last; }
 };
 
-template <class Iterator>
-range(Iterator, Iterator) -> range<Iterator>;
+template <class Iterator> range(Iterator, Iterator) -> range<Iterator>;
 
 /// An iterator to what is passed on as `Reference`, T& or T&&, with the abilities of `Concept`.
-template <class Reference, class Concept>
-struct pass_as {
+template <class Reference, class Concept> struct pass_as {
   using iterator_concept = Concept;
   using value_type = std::remove_cvref_t<Reference>;
   using difference_type = std::ptrdiff_t;
@@ -117,8 +111,7 @@ struct pass_as {
 };
 
 /// `count` elements as a sized forward range of references to rvalues.
-template <class T>
-auto forward_rvalues(T* first, std::size_t count) {
+template <class T> auto forward_rvalues(T* first, std::size_t count) {
   using iterator = pass_as<T&&, std::forward_iterator_tag>;
   return range<iterator>{{first}, {first + count}};
 }
@@ -131,8 +124,7 @@ auto input(std::remove_reference_t<Reference>* first, std::size_t count) {
 }
 
 /// Submits empty tasks until the pool refuses; returns how many it took.
-template <class Pool>
-std::size_t fill(Pool& pool) {
+template <class Pool> std::size_t fill(Pool& pool) {
   std::size_t taken = 0;
   while (!pool.try_do([] {})) ++taken;
   return taken;
@@ -158,8 +150,7 @@ struct watched_sync : fanout::detail::native_sync {
     blocks = 0;
   }
 
-  template <class T>
-  class atomic : public std::atomic<T> {
+  template <class T> class atomic : public std::atomic<T> {
    public:
     using std::atomic<T>::atomic;
     template <class... Orders>
@@ -185,18 +176,15 @@ struct watched_sync : fanout::detail::native_sync {
   /// the waiter asleep.
   class condition_variable : public std::condition_variable {
    public:
-    template <class... Args>
-    auto wait(Args&&... args) {
+    template <class... Args> auto wait(Args&&... args) {
       const asleep here;
       return std::condition_variable::wait(std::forward<Args>(args)...);
     }
-    template <class... Args>
-    auto wait_until(Args&&... args) {
+    template <class... Args> auto wait_until(Args&&... args) {
       const asleep here;
       return std::condition_variable::wait_until(std::forward<Args>(args)...);
     }
-    template <class... Args>
-    auto wait_for(Args&&... args) {
+    template <class... Args> auto wait_for(Args&&... args) {
       const asleep here;
       return std::condition_variable::wait_for(std::forward<Args>(args)...);
     }

@@ -10,10 +10,12 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <iterator>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include "support.hpp"
 
@@ -21,7 +23,8 @@ namespace {
 
 using create_function = int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
-std::atomic<int> until_failure{-1};  // threads that still start; negative: all
+std::atomic<int> until_failure{-1};            // threads that still start; negative: all
+std::atomic<std::uint64_t> parks_at_failure{0};  // workers of a watched pool that sleep by then
 
 }  // namespace
 
@@ -44,7 +47,10 @@ extern "C" __attribute__((visibility("default"))) int fanout_test_create(
 #else
   static const auto next = reinterpret_cast<create_function*>(::dlsym(RTLD_NEXT, "pthread_create"));
 #endif
-  if (until_failure >= 0 && until_failure-- == 0) return EAGAIN;
+  if (until_failure >= 0 && until_failure-- == 0) {
+    support::wait_until([] { return support::watched_sync::parks >= parks_at_failure; });
+    return EAGAIN;
+  }
   return next(thread, attributes, start, argument);
 }
 
@@ -65,11 +71,12 @@ class ThreadStart : public testing::TestWithParam<int> {
   ~ThreadStart() override { until_failure = -1; }
 
   /// What a pool answers whose thread GetParam() cannot start.
+  template <class Pool = pool>
   std::error_code failure(fanout::options opts = {}) {
     opts.workers = workers;
     until_failure = GetParam();
     try {
-      pool p(std::move(opts));
+      Pool p(std::move(opts));
     } catch (const std::system_error& e) {
       until_failure = -1;
       return e.code();
@@ -88,6 +95,15 @@ TEST_P(ThreadStart, EndsTheThreadsThatDidStart) {
   const auto before = threads();
   ASSERT_TRUE(failure());
   support::wait_until([&] { return threads() == before; });  // joined threads linger in the kernel
+}
+
+TEST_P(ThreadStart, EndsTheThreadsThatAlreadySleep) {
+  const auto before = threads();
+  support::watched_sync::reset();
+  parks_at_failure = static_cast<std::uint64_t>(GetParam());
+  ASSERT_TRUE(failure<support::watched_pool>());
+  parks_at_failure = 0;
+  support::wait_until([&] { return threads() == before; });
 }
 
 TEST_P(ThreadStart, CallsNoHookAfterTheConstructor) {

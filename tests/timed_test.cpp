@@ -114,7 +114,7 @@ TEST(Timed, CountsNoTaskThatWasDiscarded) {
   gate started;
   ASSERT_FALSE(p.try_do([&](const std::stop_token& stop) {
     started.open();
-    support::wait_until([&] { return stop.stop_requested(); });
+    support::wait_until([&] { return stop.stop_requested() && p.size() == 0; });
   }));
   started.wait();
   EXPECT_EQ(support::fill(p), 1024u);

@@ -314,6 +314,7 @@ struct native_sync {
   template <class T> using atomic = std::atomic<T>;
   using mutex = std::mutex;
   using condition_variable = std::condition_variable;
+  using thread = std::jthread;
 
   /// Tells the core that this is a busy wait.
   static void pause() noexcept {
@@ -681,10 +682,10 @@ template <class Policy> class ring {
     return find_front(p);
   }
 
-  /// Whether claim_back would find a slot.
+  /// Whether claim_back would answer other than full.
   bool has_room() const noexcept {
     for (position tail = tail_.load(relaxed);;) {
-      if ((tail & closed_bit) != 0) return false;
+      if ((tail & closed_bit) != 0) return true;
       if (at(tail).stamp.load(acquire) == tail) return true;  // (2)
       const position now = tail_.load(relaxed);
       if (now == tail) return false;
@@ -788,7 +789,8 @@ template <class Sync> class waiting_room {
   }
 
   /// Calls `attempt` until it answers other than full. In between blocks until a slot is vacated,
-  /// the deadline, or `is_stopped`. `has_room`: whether another attempt would find a slot.
+  /// the deadline, or `is_stopped`. `has_room`: whether another attempt would answer other than
+  /// full.
   template <class Attempt, class HasRoom, class IsStopped>
   errc wait_for_room(steady_time deadline, Attempt attempt, HasRoom has_room,
                      IsStopped is_stopped) {
@@ -1622,7 +1624,7 @@ template <class Policy> class basic_pool {
     return here != nullptr ? here->worker : options_.workers;
   }
 
-  void serve(std::size_t index, const std::stop_token& stop);
+  template <class Token> void serve(std::size_t index, const Token& stop);
   void run(detail::worker_record<Policy>& record, position at);
   void report(std::size_t worker, const source_location& where);
   void call_hook(const std::function<void(std::size_t)>& hook, const char* name, std::size_t index);
@@ -1671,7 +1673,7 @@ template <class Policy> class basic_pool {
   detail::steady_time close_deadline_ = detail::steady_time::max();
   std::size_t ended_ = 0;  // workers
 
-  std::vector<std::jthread> workers_;
+  std::vector<typename sync::thread> workers_;
 };
 
 // --- Construction
@@ -1684,7 +1686,7 @@ basic_pool<Policy>::basic_pool(options opts)
   FANOUT_TRY {
     workers_.reserve(options_.workers);
     for (std::size_t i = 0; i < options_.workers; ++i) {
-      workers_.emplace_back([this, i](const std::stop_token& stop) { serve(i, stop); });  // (7)
+      workers_.emplace_back([this, i](const auto& stop) { serve(i, stop); });  // (7)
     }
   }
   FANOUT_CATCH_ALL {
@@ -1807,7 +1809,8 @@ auto basic_pool<Policy>::submit(F&& f, source_location where) {
 // --- The workers
 
 template <class Policy>
-void basic_pool<Policy>::serve(std::size_t index, const std::stop_token& stop) {
+template <class Token>
+void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
   const detail::frame here(this, index);
   detail::name_this_thread(options_.name, index);
   call_hook(options_.on_worker_start, "on_worker_start", index);
@@ -2136,13 +2139,17 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   /// Sends a ticket, unless each worker has one on its way already.
   void call_help() noexcept {
     std::uint32_t tickets = tickets_.load(relaxed);
-    if (tickets >= pool_.workers()) {
-      barrier_.full();  // (F)
-      tickets = tickets_.load(relaxed);
+    for (bool ordered = false;;) {
+      if (tickets < pool_.workers()) {
+        if (tickets_.compare_exchange_weak(tickets, tickets + 1, relaxed, relaxed)) break;
+      } else if (ordered) {
+        return;
+      } else {
+        barrier_.full();  // (F)
+        ordered = true;
+        tickets = tickets_.load(relaxed);
+      }
     }
-    do {
-      if (tickets >= pool_.workers()) return;
-    } while (!tickets_.compare_exchange_weak(tickets, tickets + 1, relaxed, relaxed));
     if (pool_.try_do(ticket(this->shared_from_this()))) {
       tickets_.fetch_sub(1, relaxed);  // refused; a waiter runs what there is
     }
