@@ -1,0 +1,3 @@
+module fanout/benchmarks/go
+
+go 1.18
