@@ -133,7 +133,7 @@ class bare_ring {
     fanout::errc why{};
     if (ring_.claim_back(1, at, why) == 0) return false;
     ::new (static_cast<void*>(ring_.at(at).storage)) task(t);
-    ring_.publish(at);
+    ring_.publish(ring_.at(at), at);
     return true;
   }
   void close() {

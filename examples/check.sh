@@ -3,6 +3,7 @@
 set -eu
 claim=$1
 program=$2
+source=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 rm -rf "$3"
 mkdir -p "$3"
 cd "$3"
@@ -49,6 +50,46 @@ sugar: 190 cents
 sugar not cached
 cache failed: no price for milk (place)
 2 prices cached, 1 failed
+END
+    ;;
+
+  parallel_for_agrees_with_the_loop)
+    expect 0 "$program"
+    says out '837799 with 524 steps'
+    says out 'both agree: yes'
+    says out 'speed-up on'
+    ;;
+
+  first_error_stops_the_rest)
+    expect 0 "$program"
+    says out 'shard 3: bad checksum in block 1000'
+    says out '0 read to the end, 99 stopped, skipped or refused'
+    ;;
+
+  coroutine_goes_from_pool_to_pool)
+    expect 0 "$program"
+    diff out - <<'END' || fail 'another story'
+get tea: 2 words
+get green tea: 3 words
+get milk: the pool is closed
+parse: 2 tasks
+log: 2 tasks
+END
+    ;;
+
+  stuck_task_is_found)
+    expect 0 "$program"
+    line=$(grep -n 'the culprit' "$source/stuck_task.cpp" | cut -d: -f1)
+    says out "index/0 has spent over 50 ms in the task of stuck_task.cpp:$line"
+    says out '12 tasks ran; the slowest took at least 50 ms: yes'
+    ;;
+
+  trace_follows_two_hops)
+    expect 0 "$program"
+    diff out - <<'END' || fail 'another story'
+trace 4712: store: disk full
+the main thread works for trace 0 again
+2 stored, 1 failed
 END
     ;;
 

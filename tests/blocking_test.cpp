@@ -209,12 +209,14 @@ TEST(Blocking, EndsForEveryCallerWhenAWorkerCloses) {
   support::gate may_end;
   pool p{{.buffer = 1}};
   std::error_code of_close;
+  support::gate started;
   ASSERT_FALSE(p.try_do([&] {
+    started.open();
     may_close.wait();
     of_close = p.close();
     may_end.wait();
   }));
-  support::wait_until([&] { return p.stats().running == 1; });
+  started.wait();
   ASSERT_EQ(support::fill(p), 1u);
   auto all = each_way_of_blocking(p, std::stop_token());
   may_close.open();
@@ -418,8 +420,12 @@ TEST(Deadline, RacingWithRoomLosesNoWake) {
 TEST(OnAWorker, FullMeansWouldDeadlock) {
   pool p{{.workers = 2, .buffer = 1}};
   support::gate held;
-  ASSERT_FALSE(p.try_do([&] { held.wait(); }));
-  support::wait_until([&] { return p.stats().running == 1; });
+  support::gate started;
+  ASSERT_FALSE(p.try_do([&] {
+    started.open();
+    held.wait();
+  }));
+  started.wait();
   const auto answers = support::on_worker(p, [&] {
     support::fill(p);
     return std::vector{p.do_wait(no_task), p.do_wait(no_task, std::stop_token()),

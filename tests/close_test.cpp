@@ -46,6 +46,57 @@ TEST(Close, OfAPoolWithoutWorkSucceeds) {
   EXPECT_TRUE(p.is_closed());
 }
 
+TEST(Close, WakesAndEndsEverySleepingWorker) {
+  using support::watched_sync;
+  for (const std::size_t workers : {1u, 2u, 8u}) {
+    watched_sync::reset();
+    support::watched_pool p{{.workers = workers}};
+    support::wait_until([&] { return watched_sync::parks >= workers; });
+    EXPECT_FALSE(p.close());  // or the test's timeout
+  }
+}
+
+/// Its move into the slot announces itself and waits at a gate.
+class slow_to_move {
+ public:
+  slow_to_move(std::atomic<bool>& ran, support::gate& entered, support::gate& go)
+      : ran_(&ran), entered_(&entered), go_(&go) {}
+  slow_to_move(slow_to_move&& other) noexcept
+      : ran_(other.ran_), entered_(other.entered_), go_(other.go_) {
+    entered_->open();
+    go_->wait();
+  }
+  void operator()() const { *ran_ = true; }
+
+ private:
+  std::atomic<bool>* ran_;
+  support::gate* entered_;
+  support::gate* go_;
+};
+
+// Accepted but not yet in its slot when the pool closes: the worker finds nothing, and stays.
+TEST(Close, WaitsForASubmitterThatIsStillFillingItsSlot) {
+  using support::watched_sync;
+  watched_sync::reset();
+  std::atomic<bool> ran = false;
+  std::atomic<bool> ended = false;
+  std::error_code answer = errc::full;
+  support::gate entered;
+  support::gate go;
+  support::watched_pool p{{.on_worker_stop = [&](std::size_t) { ended = true; }}};
+  std::thread submitter([&] { answer = p.try_do(slow_to_move(ran, entered, go)); });
+  entered.wait();
+  support::wait_until([] { return watched_sync::parks == 1; });
+  std::thread closer([&] { EXPECT_FALSE(p.close()); });
+  support::wait_until([&] { return watched_sync::parks == 2 || ended; });  // woken, asleep again
+  EXPECT_FALSE(ended);
+  go.open();
+  submitter.join();
+  closer.join();
+  EXPECT_FALSE(answer);
+  EXPECT_TRUE(ran);
+}
+
 TEST(Close, ReturnsAfterTheLastWorkerHasEnded) {
   int plain = 0;  // unsynchronised: ThreadSanitizer is the judge
   pool p{{.on_worker_stop = [&](std::size_t) { ++plain; }}};

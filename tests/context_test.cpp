@@ -206,7 +206,7 @@ struct looking_context {
     sizes.push_back(size());
     return {};
   }
-  auto enter() const noexcept { return std::make_unique<int>(); }
+  int enter() const noexcept { return 0; }
 };
 struct looking : default_policy {
   using context = looking_context;
@@ -227,25 +227,22 @@ TEST(Context, IsCapturedOnTheSubmitterBeforeTheTaskIsAccepted) {
   EXPECT_EQ(looking_context::thread, std::this_thread::get_id());
 }
 
-/// A context that owns something.
-struct owning_context {
+/// A context that counts itself.
+struct counted_context {
   inline static std::atomic<int> alive{0};
-  struct thing {
-    thing() { ++alive; }
-    thing(const thing&) = delete;
-    ~thing() { --alive; }
-  };
-  std::unique_ptr<thing> owned;
-  static owning_context capture() noexcept { return {std::make_unique<thing>()}; }
-  auto enter() const noexcept { return owned.get(); }
+  counted_context() noexcept { ++alive; }
+  counted_context(counted_context&&) noexcept { ++alive; }
+  ~counted_context() { --alive; }
+  static counted_context capture() noexcept { return {}; }
+  int enter() const noexcept { return 0; }
 };
-struct owning : default_policy {
-  using context = owning_context;
+struct counted : default_policy {
+  using context = counted_context;
 };
 
 TEST(Context, IsDestroyedWithRefusedRunAndDiscardedTasks) {
   {
-    fanout::basic_pool<owning> p{{.buffer = 8}};
+    fanout::basic_pool<counted> p{{.buffer = 8}};
     gate started;
     ASSERT_FALSE(p.try_do([&](const std::stop_token& stop) {
       started.open();
@@ -253,17 +250,17 @@ TEST(Context, IsDestroyedWithRefusedRunAndDiscardedTasks) {
     }));
     started.wait();
     {
-      fanout::basic_group<owning> g{p};
+      fanout::basic_group<counted> g{p};
       for (int i = 0; i < 100; ++i) ASSERT_FALSE(g.run([] {}));
       g.wait();
     }
     support::fill(p);
     EXPECT_EQ(p.size(), 8u);
-    EXPECT_EQ(owning_context::alive, 8 + 1);
+    EXPECT_EQ(counted_context::alive, 8 + 1);
     EXPECT_THROW(p.submit([] {}).get(), std::system_error);
     EXPECT_EQ(p.close_for(0s), errc::timed_out);
   }
-  EXPECT_EQ(owning_context::alive, 0);
+  EXPECT_EQ(counted_context::alive, 0);
 }
 
 // --- Failures

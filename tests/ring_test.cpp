@@ -29,7 +29,7 @@ using position = ring::position;
 /// Puts a number where a task would be.
 void put(ring& r, position at, std::uint64_t value) {
   std::memcpy(r.at(at).storage, &value, sizeof value);
-  r.publish(at);
+  r.publish(r.at(at), at);
 }
 
 bool push(ring& r, std::uint64_t value, errc* refusal = nullptr) {

@@ -23,7 +23,7 @@ namespace {
 
 using create_function = int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
-std::atomic<int> until_failure{-1};            // threads that still start; negative: all
+std::atomic<int> until_failure{-1};              // threads that still start; negative: all
 std::atomic<std::uint64_t> parks_at_failure{0};  // workers of a watched pool that sleep by then
 
 }  // namespace
@@ -71,8 +71,7 @@ class ThreadStart : public testing::TestWithParam<int> {
   ~ThreadStart() override { until_failure = -1; }
 
   /// What a pool answers whose thread GetParam() cannot start.
-  template <class Pool = pool>
-  std::error_code failure(fanout::options opts = {}) {
+  template <class Pool = pool> std::error_code failure(fanout::options opts = {}) {
     opts.workers = workers;
     until_failure = GetParam();
     try {

@@ -39,7 +39,6 @@
 #error "fanout needs C++20 with std::jthread and <stop_token> (libc++: -fexperimental-library)"
 #endif
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -60,7 +59,6 @@
 #include <mutex>
 #include <new>
 #include <optional>
-#include <ranges>
 #include <source_location>
 #include <stdexcept>
 #include <stop_token>
@@ -257,7 +255,7 @@ class histogram {
 
   /// The upper end of the bucket that holds the quantile `q` (0 to 1); 0 when nothing was counted.
   duration quantile(double q) const noexcept {
-    const auto rank = std::clamp(q, 0.0, 1.0) * static_cast<double>(count());
+    const auto rank = (q < 1.0 ? q : 1.0) * static_cast<double>(count());
     std::uint64_t sum = 0;
     for (std::size_t i = 0; i < buckets_.size(); ++i) {
       sum += buckets_[i];
@@ -268,8 +266,7 @@ class histogram {
 
   /// The bucket of `d`, and the longest duration that a bucket counts.
   static std::size_t bucket_of(duration d) noexcept {
-    return static_cast<std::size_t>(
-        std::bit_width(static_cast<std::uint64_t>(std::max<duration::rep>(d.count(), 0))));
+    return d.count() < 0 ? 0 : std::bit_width(static_cast<std::uint64_t>(d.count()));
   }
   static duration upper_end(std::size_t bucket) noexcept {
     return duration(static_cast<duration::rep>((std::uint64_t{1} << bucket) - 1));
@@ -487,6 +484,23 @@ template <class Policy>
 using context_of = std::conditional_t<std::is_void_v<typename Policy::context>, no_context,
                                       typename Policy::context>;
 
+template <class T> constexpr T smaller(T a, T b) noexcept { return b < a ? b : a; }
+
+template <class Range> using iterator_of = decltype(std::begin(std::declval<Range&>()));
+template <class Range>
+concept tells_size = requires(Range& range) { std::size(range); } || requires(Range& range) {
+  { std::end(range) } -> std::sized_sentinel_for<iterator_of<Range>>;
+};
+template <class Range> using reference_of = decltype(*std::declval<iterator_of<Range>&>());
+
+template <tells_size Range> std::size_t size_of(Range& range) {
+  if constexpr (requires { std::size(range); }) {
+    return static_cast<std::size_t>(std::size(range));
+  } else {
+    return static_cast<std::size_t>(std::end(range) - std::begin(range));
+  }
+}
+
 /// An object that is made and destroyed by hand.
 template <class T> struct manual {
   alignas(T) std::byte storage[sizeof(T)];
@@ -542,7 +556,7 @@ inline constexpr bool fits_slot =
     sizeof(Fn) <= Policy::inline_size && alignof(Fn) <= alignof(std::max_align_t) &&
     std::is_nothrow_move_constructible_v<Fn>;
 
-template <class Policy, class Fn> void run_task(slot<Policy>& from, taker<Policy>& by);
+template <class Policy, class Fn> class operation;
 
 /// A callable on its way into a slot, there to be an Fn. The constructor does all that may throw,
 /// and moves nothing; place() does the rest. Source is the reference that the submitter passed.
@@ -580,7 +594,7 @@ template <class Policy, class Fn, class Source> class parcel {
       if constexpr (late) early_->emplace(static_cast<Source>(source_));
       ::new (in.storage) box<Fn>(std::move(early_));
     }
-    in.run = &run_task<Policy, Fn>;
+    in.run = &operation<Policy, Fn>::execute;
     in.context.put(std::move(context_));
     if constexpr (Policy::timed) in.accepted_at.put(std::chrono::steady_clock::now());
   }
@@ -635,6 +649,17 @@ template <class Policy> class ring {
     return index(p) + 1 < capacity_ ? p + 1 : (p | (one_lap_ - 1)) + 1;
   }
 
+  /// Calls `visit` with the `count` slots and positions from `p` on.
+  template <class Visit> void for_each(position p, std::size_t count, Visit visit) const noexcept {
+    const std::uint64_t capacity = capacity_;  // constants that no store to a slot can touch
+    slot<Policy>* const slots = slots_;
+    for (std::uint64_t i = index(p); count > 0; --count) {
+      visit(slots[static_cast<std::size_t>(i)], p);
+      p = ++i < capacity ? p + 1 : next(p);
+      if (i == capacity) i = 0;
+    }
+  }
+
   /// Claims up to `wanted` consecutive slots in one step, the first at `first`; returns how many.
   /// None: `why` says full or closed. The caller fills and publishes each, in order.
   std::size_t claim_back(std::size_t wanted, position& first, errc& why) noexcept {
@@ -662,7 +687,9 @@ template <class Policy> class ring {
     }
   }
 
-  void publish(position p) noexcept { at(p).stamp.store(p + 1, release); }  // (1)
+  void publish(slot<Policy>& filled, position p) noexcept {
+    filled.stamp.store(p + 1, release);  // (1)
+  }
 
   /// Claims the oldest task, or says that the slot next in order holds none.
   bool claim_front(position& p) noexcept {
@@ -1033,8 +1060,9 @@ template <class Policy> struct taker {
   ~taker() = default;
 };
 
-/// Tasks of this library that are told when they are discarded.
+/// Tasks of this library that are told when they are discarded, and that run in no context.
 struct discardable {};
+struct without_context {};
 
 /// The task of submit(), and what submit() makes it from.
 template <class F, class Result> struct promise_source {
@@ -1062,94 +1090,92 @@ template <class Fn, class Result> struct promised_task {
   }
 };
 
-template <class Fn, class Policy> decltype(auto) call(std::optional<Fn>& task, taker<Policy>& by) {
+template <class Fn> inline constexpr bool keeps_promise = false;
+template <class Fn, class Result>
+inline constexpr bool keeps_promise<promised_task<Fn, Result>> = true;
+
+template <class Fn> Fn& unwrap(Fn& task) noexcept { return task; }
+template <class Fn> Fn& unwrap(box<Fn>& task) noexcept { return **task; }
+
+template <class Fn, class Policy> decltype(auto) call(Fn& task, taker<Policy>& by) {
   if constexpr (wants_token<Fn>) {
-    return std::invoke(std::move(*task), by.token());
+    return std::invoke(std::move(task), by.token());
   } else {
-    return std::invoke(std::move(*task));
+    return std::invoke(std::move(task));
   }
 }
-
-/// Destroys a task at the end of a scope.
-template <class Fn> struct destroyer {
-  std::optional<Fn>& task;
-  ~destroyer() { task.reset(); }
-};
-
-/// Runs a task and destroys it, both inside its context's scope.
-template <class Fn, class Context, class Policy>
-void run_in_scope(std::optional<Fn>& task, Context& context, taker<Policy>& by) {
-  if (by.discards) {
-    if constexpr (std::derived_from<Fn, discardable>) task->discard();
-    return;
-  }
-  [[maybe_unused]] const auto scope = context.enter();
-  if constexpr (std::derived_from<Context, absent> ||
-                Policy::on_exception == on_exception::terminate) {
-    const destroyer<Fn> end{task};
-    static_cast<void>(call(task, by));
-  } else {
-    FANOUT_TRY {
-      const destroyer<Fn> end{task};
-      static_cast<void>(call(task, by));
-    }
-    FANOUT_CATCH_ALL { by.fail(); }  // inside the scope: the handler sees the context
-  }
-}
-
-#if defined(__cpp_exceptions)
-/// The same for submit(). The outcome goes to the future when the task and its scope are gone.
-template <class Fn, class Result, class Context, class Policy>
-void run_in_scope(std::optional<promised_task<Fn, Result>>& task, Context& context,
-                  taker<Policy>& by) {
-  using object = std::remove_reference_t<Result>;
-  constexpr bool is_reference = std::is_reference_v<Result>, is_void = std::is_void_v<Result>;
-  std::promise<Result> promise = std::move(task->promise);
-  std::conditional_t<is_void, void*,
-                     std::conditional_t<is_reference, object*, std::optional<object>>>
-      value{};
-  try {
-    {
-      [[maybe_unused]] const auto scope = context.enter();
-      const destroyer<promised_task<Fn, Result>> end{task};
-      if (by.discards) throw std::system_error(make_error_code(errc::canceled));
-      if constexpr (is_void) {
-        call(task, by);
-      } else if constexpr (is_reference) {
-        value = std::addressof(call(task, by));
-      } else {
-        value.emplace(call(task, by));
-      }
-    }
-    if constexpr (is_void) {
-      promise.set_value();
-    } else {
-      promise.set_value(static_cast<Result&&>(*value));
-    }
-  } catch (...) {
-    promise.set_exception(std::current_exception());
-  }
-}
-#endif
 
 /// The operation of a slot that holds an Fn, or a box with one. The slot is free before the task
-/// runs.
-template <class Policy, class Fn> void run_task(slot<Policy>& from, taker<Policy>& by) {
-  auto context = from.context.take();
-  if constexpr (fits_slot<Policy, Fn>) {
-    auto* const in_slot = std::launder(reinterpret_cast<Fn*>(from.storage));
-    std::optional<Fn> task(std::move(*in_slot));
-    std::destroy_at(in_slot);
-    by.vacate();
-    run_in_scope(task, context, by);
-  } else {
-    auto* const in_slot = std::launder(reinterpret_cast<box<Fn>*>(from.storage));
-    const box<Fn> task(std::move(*in_slot));
-    std::destroy_at(in_slot);
-    by.vacate();
-    run_in_scope(*task, context, by);
+/// runs or is dropped; the task is destroyed inside its context's scope.
+template <class Policy, class Fn> class operation {
+  using held = std::conditional_t<fits_slot<Policy, Fn>, Fn, box<Fn>>;
+  using context = context_of<Policy>;
+  static constexpr bool reports = Policy::on_exception == on_exception::report;
+
+  static held& in(slot<Policy>& from) noexcept {
+    return *std::launder(reinterpret_cast<held*>(from.storage));
   }
-}
+
+  static held take(slot<Policy>& from, taker<Policy>& by) noexcept {
+    held task(std::move(in(from)));
+    std::destroy_at(&in(from));
+    by.vacate();
+    return task;
+  }
+
+  static decltype(auto) run(slot<Policy>& from, taker<Policy>& by) {
+    [[maybe_unused]] context carried = from.context.take();
+    if constexpr (std::derived_from<context, absent> || std::derived_from<Fn, without_context>) {
+      held task = take(from, by);
+      return call(unwrap(task), by);
+    } else {
+      held taken = take(from, by);
+      [[maybe_unused]] const auto scope = carried.enter();
+      const auto run_and_destroy = [&]() -> decltype(auto) {
+        held task(std::move(taken));
+        return call(unwrap(task), by);
+      };
+      if constexpr (keeps_promise<Fn> || !reports) {
+        return run_and_destroy();
+      } else {
+        FANOUT_TRY { static_cast<void>(run_and_destroy()); }
+        FANOUT_CATCH_ALL { by.fail(); }  // inside the scope: the handler sees the context
+      }
+    }
+  }
+
+  static void drop(slot<Policy>& from, taker<Policy>& by) {
+    [[maybe_unused]] const context carried = from.context.take();
+    [[maybe_unused]] held task = take(from, by);
+    if constexpr (std::derived_from<Fn, discardable>) unwrap(task).discard();
+  }
+
+ public:
+  static void execute(slot<Policy>& from, taker<Policy>& by) {
+#if defined(__cpp_exceptions)
+    if constexpr (keeps_promise<Fn>) {
+      // The outcome goes to the future when the task and its scope are gone.
+      auto promise = std::move(unwrap(in(from)).promise);
+      try {
+        if (by.discards) {
+          drop(from, by);
+          throw std::system_error(make_error_code(errc::canceled));
+        }
+        if constexpr (std::is_void_v<decltype(run(from, by))>) {
+          run(from, by);
+          promise.set_value();
+        } else {
+          promise.set_value(run(from, by));
+        }
+      } catch (...) {
+        promise.set_exception(std::current_exception());
+      }
+      return;
+    }
+#endif
+    by.discards ? drop(from, by) : static_cast<void>(run(from, by));
+  }
+};
 
 /// Runs or drops the task of a slot; its exceptions end here.
 template <class Policy> void execute(slot<Policy>& from, taker<Policy>& by) {
@@ -1181,7 +1207,7 @@ template <class Sync> class tally {
 /// What one worker counts, and the task that it runs. One writer; others read at any time.
 template <class Policy> struct alignas(line_pair) worker_record {
   using sync = typename Policy::sync;
-  tally<sync> completed, failed;
+  tally<sync> completed, failed, discarded;
 };
 
 /// The same with times.
@@ -1192,7 +1218,7 @@ struct alignas(line_pair) worker_record<Policy> {
   template <class T> using atomic = typename sync::template atomic<T>;
   using words = std::array<std::uintptr_t, sizeof(source_location) / sizeof(std::uintptr_t)>;
 
-  tally<sync> completed, failed;
+  tally<sync> completed, failed, discarded;
   std::array<tally<sync>, 64> waited, ran;  // by histogram::bucket_of
 
   // The running task, under a sequence lock: while the version is odd it is being written. (10)
@@ -1200,43 +1226,65 @@ struct alignas(line_pair) worker_record<Policy> {
   atomic<steady_time::rep> began{0};  // since the clock's epoch; 0: none runs
   std::array<atomic<std::uintptr_t>, std::tuple_size_v<words>> where{};
 
-  void begin(steady_time accepted_at, steady_time now, const source_location& place) noexcept {
-    waited[histogram::bucket_of(now - accepted_at)].add();
-    const std::uint32_t even = version.load(relaxed);  // nobody else writes it
-    version.store(even + 1,
-                  relaxed);  // before the next store, which is a release
-    began.store(now.time_since_epoch().count(), release);  // (10)
-    const auto place_words = std::bit_cast<words>(place);
-    for (std::size_t i = 0; i < where.size(); ++i) {
-      where[i].store(place_words[i], release);  // (10)
-    }
-    version.store(even + 2, release);  // (10)
+  /// Shows what runs now. Only the worker itself writes.
+  void show(steady_time::rep since, const words& place) noexcept {
+    const std::uint32_t even = version.load(relaxed);
+    version.store(even + 1, relaxed);  // stays before the next store, which releases
+    began.store(since, release);       // (10)
+    for (std::size_t i = 0; i < where.size(); ++i) where[i].store(place[i], release);  // (10)
+    version.store(even + 2, release);                                                  // (10)
   }
 
-  void end(steady_time since, steady_time now) noexcept {
-    ran[histogram::bucket_of(now - since)].add();
-    began.store(0, release);  // (10)
-  }
-
-  /// Makes `longest` this worker's task, if that began before `since`.
+  /// Makes `longest` this worker's task, if that began earlier.
   void look(std::size_t worker, steady_time now,
             std::optional<running_task>& longest) const noexcept {
-    for (;;) {
-      const std::uint32_t before = version.load(acquire);                   // (10)
-      const steady_time start{steady_time::duration(began.load(acquire))};  // (10)
-      words place{};
-      for (std::size_t i = 0; i < where.size(); ++i) {
-        place[i] = where[i].load(acquire);  // (10)
-      }
-      if (before % 2 != 0 || version.load(relaxed) != before) continue;
-      if (start == steady_time{}) return;
-      const auto elapsed = std::max(now - start, steady_time::duration(0));
-      if (!longest || elapsed > longest->elapsed) {
-        longest = running_task{worker, std::bit_cast<source_location>(place), elapsed};
-      }
-      return;
-    }
+    std::uint32_t before = 0;
+    steady_time::rep since = 0;
+    words place{};
+    do {
+      before = version.load(acquire);                                                    // (10)
+      since = began.load(acquire);                                                       // (10)
+      for (std::size_t i = 0; i < place.size(); ++i) place[i] = where[i].load(acquire);  // (10)
+    } while (before % 2 != 0 || version.load(relaxed) != before);
+    const auto elapsed = now - steady_time(steady_time::duration(since));
+    if (since == 0 || (longest && longest->elapsed >= elapsed)) return;
+    longest = running_task{worker, std::bit_cast<source_location>(place), elapsed};
   }
+};
+
+/// While it lives, its worker's record shows a task; then shows what it did before.
+template <class Policy> class timed_run {
+  using record = worker_record<Policy>;
+  using clock = std::chrono::steady_clock;
+
+ public:
+  /// A task of a group, whose times are not counted.
+  timed_run(record& of, const source_location& place) noexcept
+      : record_(of), outer_began_(of.began.load(relaxed)) {  // relaxed: this thread wrote them
+    for (std::size_t i = 0; i < outer_where_.size(); ++i) {
+      outer_where_[i] = of.where[i].load(relaxed);
+    }
+    of.show(began_.time_since_epoch().count(), std::bit_cast<typename record::words>(place));
+  }
+  /// A task of the pool.
+  timed_run(record& of, const source_location& place, steady_time accepted_at) noexcept
+      : timed_run(of, place) {
+    counts_ = true;
+    of.waited[histogram::bucket_of(began_ - accepted_at)].add();
+  }
+  ~timed_run() {
+    record_.show(outer_began_, outer_where_);
+    if (counts_) record_.ran[histogram::bucket_of(clock::now() - began_)].add();
+  }
+  timed_run(const timed_run&) = delete;
+  timed_run& operator=(const timed_run&) = delete;
+
+ private:
+  record& record_;
+  const steady_time began_ = clock::now();
+  const steady_time::rep outer_began_;
+  typename record::words outer_where_;
+  bool counts_ = false;
 };
 
 // --- Odds and ends ---------------------------------------------------------------------------
@@ -1334,10 +1382,10 @@ inline void complain(const std::string& pool, std::size_t worker, const char* wh
                             "fanout: pool \"%.99s\", worker %zu: %s submitted at %s:%u threw: %s",
                             pool.c_str(), worker, who, where->file_name(),
                             static_cast<unsigned>(where->line()), reason);
-    char* const end = text + std::clamp(size, 0, static_cast<int>(sizeof text) - 1);
-    std::replace(text, end, '\n', ' ');
-    *end = '\n';
-    std::fwrite(text, 1, static_cast<std::size_t>(end - text) + 1, stderr);
+    const std::size_t end = size < 0 ? 0 : smaller(static_cast<std::size_t>(size), sizeof text - 1);
+    for (std::size_t i = 0; i < end; ++i) text[i] = text[i] == '\n' ? ' ' : text[i];
+    text[end] = '\n';
+    std::fwrite(text, 1, end + 1, stderr);
   };
 #if defined(__cpp_exceptions)
   try {
@@ -1492,8 +1540,8 @@ template <class Policy> class basic_pool {
   /// why it ended. Never blocks. A sized forward range whose elements construct without throwing is
   /// claimed in one step and costs one wake at most; others go one by one, and what was accepted
   /// before an exception stays accepted.
-  template <std::ranges::input_range Range>
-    requires detail::callable<std::ranges::range_reference_t<Range>>
+  template <class Range>
+    requires detail::callable<detail::reference_of<Range>>
   [[nodiscard]] bulk_result try_do_bulk(Range&& tasks,
                                         source_location where = source_location::current());
 
@@ -1592,17 +1640,17 @@ template <class Policy> class basic_pool {
     position at = 0;
     errc why = accepted;
     if (ring_.claim_back(1, at, why) == 0) return why;
-    fill(at, parcel, where);
+    fill(ring_.at(at), at, parcel, where);
     idle_.notify();
     return accepted;
   }
 
   template <class Parcel>
-  void fill(position at, Parcel& parcel, const source_location& where) noexcept {
-    auto& slot = ring_.at(at);
+  void fill(detail::slot<Policy>& slot, position at, Parcel& parcel,
+            const source_location& where) noexcept {
     parcel.place(slot);
     slot.where = where;
-    ring_.publish(at);
+    ring_.publish(slot, at);
   }
 
   std::error_code answer(errc why) noexcept {
@@ -1661,6 +1709,7 @@ template <class Policy> class basic_pool {
   detail::ring<Policy> ring_{slots_.get(), options_.buffer};
   detail::idle_protocol<sync> idle_{barrier_};
   alignas(detail::line_pair) detail::waiting_room<sync> room_{barrier_};
+  typename sync::template atomic<bool> discards_{false};  // the workers drop what they take
   const std::unique_ptr<detail::worker_record<Policy>[]> records_;
   alignas(detail::line_pair) typename sync::template atomic<std::uint64_t> rejected_{0};
   detail::tally<sync> discarded_;  // written by the closing thread
@@ -1700,12 +1749,10 @@ basic_pool<Policy>::basic_pool(options opts)
 }
 
 template <class Policy> basic_pool<Policy>::~basic_pool() {
-  if (is_inside()) {
-    std::fprintf(stderr, "fanout: pool \"%s\" is destroyed by one of its own tasks\n",
-                 options_.name.c_str());
-    std::abort();
-  }
-  close();
+  if (close() != errc::would_deadlock) return;
+  std::fprintf(stderr, "fanout: pool \"%s\" is destroyed by a task that its end waits for\n",
+               options_.name.c_str());
+  std::abort();
 }
 
 // --- Submission
@@ -1742,39 +1789,41 @@ std::error_code basic_pool<Policy>::submit_until(detail::steady_time deadline, s
 }
 
 template <class Policy>
-template <std::ranges::input_range Range>
-  requires detail::callable<std::ranges::range_reference_t<Range>>
+template <class Range>
+  requires detail::callable<detail::reference_of<Range>>
 bulk_result basic_pool<Policy>::try_do_bulk(Range&& tasks, source_location where) {
-  using element = std::ranges::range_reference_t<Range>;
+  using iterator = detail::iterator_of<Range>;
+  using element = detail::reference_of<Range>;
   using parcel = detail::parcel<Policy, std::decay_t<element>, element&&>;
-  using iterator = std::ranges::iterator_t<Range>;
   bulk_result result;
-  if constexpr (std::ranges::forward_range<Range> && std::ranges::sized_range<Range> &&
+  if constexpr (std::forward_iterator<iterator> && detail::tells_size<Range> &&
                 parcel::is_trivial&& noexcept(*std::declval<iterator&>())&& noexcept(
                     ++std::declval<iterator&>())) {
-    const auto wanted = static_cast<std::size_t>(std::ranges::size(tasks));
+    const auto wanted = detail::size_of(tasks);
+    if (wanted == 0) return result;
     std::size_t filled = 0;  // the elements before the first empty one
-    for (auto it = std::ranges::begin(tasks); filled < wanted; ++it, ++filled) {
+    for (auto it = std::begin(tasks); filled < wanted; ++it, ++filled) {
       if (detail::is_empty_task(*it)) break;
     }
-    if (wanted == 0) return result;
     position at = 0;
     errc why = errc::empty_task;
     if (filled > 0) result.accepted = ring_.claim_back(filled, at, why);
     if (result.accepted > 0) {
-      auto it = std::ranges::begin(tasks);
-      for (std::size_t i = 0; i < result.accepted; ++i, ++it, at = ring_.next(at)) {
+      auto it = std::begin(tasks);
+      ring_.for_each(at, result.accepted, [&](detail::slot<Policy>& slot, position p) {
         element&& task = *it;
         parcel wrapped(task);
-        fill(at, wrapped, where);
-      }
+        fill(slot, p, wrapped, where);
+        ++it;
+      });
       idle_.notify();
       // A claim that got less than it asked for met a slot that was not free.
       why = result.accepted < filled ? errc::full : errc::empty_task;
     }
     if (result.accepted < wanted) result.error = answer(why);
   } else {
-    for (auto it = std::ranges::begin(tasks); it != std::ranges::end(tasks); ++it) {
+    const auto end = std::end(tasks);
+    for (auto it = std::begin(tasks); it != end; ++it) {
       result.error = try_do(*it, where);
       if (result.error) break;
       ++result.accepted;
@@ -1788,8 +1837,8 @@ template <class Policy>
 template <detail::callable F>
 auto basic_pool<Policy>::submit(F&& f, source_location where) {
   using fn = std::decay_t<F>;
-  using result = decltype(detail::call(std::declval<std::optional<fn>&>(),
-                                       std::declval<detail::taker<Policy>&>()));
+  using result =
+      decltype(detail::call(std::declval<fn&>(), std::declval<detail::taker<Policy>&>()));
   using source = detail::promise_source<F, result>;
   std::promise<result> promise;
   std::future<result> future = promise.get_future();
@@ -1827,16 +1876,16 @@ template <class Policy>
 void basic_pool<Policy>::run(detail::worker_record<Policy>& record, position at) {
   auto& slot = ring_.at(at);
   own_taker taker(*this, at, slot);
+  // Relaxed: whoever saw the stop that follows the mark sees the mark.
+  taker.discards = discards_.load(detail::relaxed);
   if constexpr (Policy::timed) {
-    using clock = std::chrono::steady_clock;
-    const auto began = clock::now();
-    record.begin(slot.accepted_at.take(), began, slot.where);
+    const auto accepted_at = slot.accepted_at.take();
+    const detail::timed_run<Policy> timing(record, slot.where, accepted_at);
     detail::execute(slot, taker);
-    record.end(began, clock::now());
   } else {
     detail::execute(slot, taker);
   }
-  (taker.failed ? record.failed : record.completed).add();
+  (taker.discards ? record.discarded : taker.failed ? record.failed : record.completed).add();
 }
 
 /// Reports the exception being handled.
@@ -1864,7 +1913,8 @@ void basic_pool<Policy>::call_hook(const std::function<void(std::size_t)>& hook,
 template <class Policy> std::uint64_t basic_pool<Policy>::finished() const noexcept {
   std::uint64_t sum = discarded_.get();
   for (std::size_t i = 0; i < options_.workers; ++i) {
-    sum += records_[i].completed.get() + records_[i].failed.get();
+    const auto& record = records_[i];
+    sum += record.completed.get() + record.failed.get() + record.discarded.get();
   }
   return sum;
 }
@@ -1904,7 +1954,7 @@ template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::ste
   if (wait.is_circular()) return detail::as_code(errc::would_deadlock);
   std::unique_lock hold(close_mutex_);  // (6)
   if (phase_ != phase::open) {
-    close_deadline_ = std::min(close_deadline_, deadline);
+    close_deadline_ = detail::smaller(close_deadline_, deadline);
     close_changed_.notify_all();
     while (phase_ != phase::closed) close_changed_.wait(hold);
     return detail::as_code(errc::closed);
@@ -1923,6 +1973,7 @@ template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::ste
   hold.unlock();
   const bool late = !in_time && !is_idle();
   if (late) {
+    discards_.store(true, detail::relaxed);  // before the stop: what waits now does not start
     stop_.request_stop();
     discard_waiting();
   }
@@ -1942,13 +1993,14 @@ std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats(
   for (std::size_t i = 0; i < options_.workers; ++i) {
     now.completed += records_[i].completed.get();
     now.failed += records_[i].failed.get();
+    now.discarded += records_[i].discarded.get();
   }
   // Read in this order no count is ahead of the one it is part of: ended, taken, accepted.
   const std::uint64_t ended = now.completed + now.failed + now.discarded;
-  const std::uint64_t taken = std::max(ring_.popped(), ended);
-  now.accepted = std::max(ring_.pushed(), taken);
-  now.queued = std::min(static_cast<std::size_t>(now.accepted - taken), options_.buffer);
-  now.running = std::min(static_cast<std::size_t>(taken - ended), options_.workers);
+  const std::uint64_t taken = ring_.popped();
+  now.accepted = ring_.pushed();
+  now.queued = detail::smaller<std::size_t>(now.accepted - taken, options_.buffer);
+  now.running = detail::smaller<std::size_t>(taken - ended, options_.workers);
   now.rejected = rejected_.load(detail::relaxed);  // publishes nothing
   now.workers = options_.workers;
   now.capacity = options_.buffer;
@@ -1991,9 +2043,10 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     position at = 0;
     errc why{};
     if (tasks_.claim_back(1, at, why) == 0) return why;
-    parcel.place(tasks_.at(at));
-    tasks_.at(at).where = where;
-    tasks_.publish(at);
+    auto& slot = tasks_.at(at);
+    parcel.place(slot);
+    slot.where = where;
+    tasks_.publish(slot, at);
     room_.found_empty();  // (E): a sleeping waiter looks again
     call_help();
     return errc{};
@@ -2093,7 +2146,7 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     void operator()() noexcept { source.request_stop(); }
   };
 
-  struct ticket : discardable {
+  struct ticket : discardable, without_context {
     std::shared_ptr<group_state> group;
     explicit ticket(std::shared_ptr<group_state> of) noexcept : group(std::move(of)) {}
     void operator()() { group->ticket_ran(); }
@@ -2115,7 +2168,15 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     own_taker by(*this, from, at, s);
     by.discards = is_stopped();
     if (by.discards) skipped_.fetch_add(1, relaxed);
-    execute(s, by);
+    if constexpr (Policy::timed) {
+      std::optional<timed_run<Policy>> shown;
+      if (const auto worker = pool_.this_worker(); worker < pool_.workers()) {
+        shown.emplace(pool_.records_[worker], s.where);
+      }
+      execute(s, by);
+    } else {
+      execute(s, by);
+    }
     // Whoever counts the last task as ended sees that it was the last.
     const auto ended = ended_.fetch_add(1, acq_rel) + 1;  // (8)
     if (ended == begun()) room_.found_empty();            // (D)
