@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support.hpp"
@@ -15,14 +17,30 @@
 namespace {
 
 using fanout::errc;
-using slot = fanout::detail::slot<fanout::default_policy>;
+
+/// A platform on which this thread can be interrupted once, just before it next acquires a stamp.
+struct interruptible_sync : fanout::detail::native_sync {
+  inline static thread_local std::function<void()> interrupt;
+
+  template <class T> struct atomic : std::atomic<T> {
+    using std::atomic<T>::atomic;
+    T load(std::memory_order order) const noexcept {
+      if (order == std::memory_order_acquire && interrupt) std::exchange(interrupt, nullptr)();
+      return std::atomic<T>::load(order);
+    }
+  };
+};
+struct interruptible : fanout::default_policy {
+  using sync = interruptible_sync;
+};
+using slot = fanout::detail::slot<interruptible>;
 
 /// A ring with slots of its own.
-class ring : std::vector<slot>, public fanout::detail::ring<fanout::default_policy> {
+class ring : std::vector<slot>, public fanout::detail::ring<interruptible> {
  public:
   explicit ring(std::size_t n)
-      : std::vector<slot>(n), fanout::detail::ring<fanout::default_policy>(data(), n) {}
-  using fanout::detail::ring<fanout::default_policy>::at;
+      : std::vector<slot>(n), fanout::detail::ring<interruptible>(data(), n) {}
+  using fanout::detail::ring<interruptible>::at;
 };
 using position = ring::position;
 
@@ -209,7 +227,7 @@ TEST(RingAlone, ClosedAcceptsNothingAndGivesOutTheRest) {
     r.close();
     r.close();
     EXPECT_TRUE(r.is_closed());
-    EXPECT_FALSE(r.has_room());
+    EXPECT_TRUE(r.has_room());  // that is, a claim would not answer full
     errc why{};
     EXPECT_FALSE(push(r, 9, &why));  // closed comes before full
     EXPECT_EQ(why, errc::closed);
@@ -222,7 +240,6 @@ TEST(RingAlone, ClosedAcceptsNothingAndGivesOutTheRest) {
     EXPECT_TRUE(r.is_drained());
     EXPECT_FALSE(push(r, 9, &why));
     EXPECT_EQ(why, errc::closed);
-    EXPECT_FALSE(r.has_room());
     EXPECT_EQ(r.pushed(), n);
     EXPECT_EQ(r.popped(), n);
   }
@@ -240,6 +257,68 @@ TEST(RingAlone, IsNotDrainedWhileOpenOrWhileASlotIsBeingFilled) {
   EXPECT_FALSE(r.is_drained());
   std::uint64_t value = 0;
   EXPECT_TRUE(pop(r, value));
+  EXPECT_TRUE(r.is_drained());
+}
+
+// --- What happens between two steps of a call
+
+template <class F> void interrupt_with(F f) { interruptible_sync::interrupt = f; }
+
+// Without another look at the head, the second task stays queued beside a sleeping worker.
+TEST(RingInterrupted, TaskBehindOneThatAnotherTookIsFound) {
+  for (const std::size_t n : {2u, 3u}) {
+    std::uint64_t other = 0;
+    std::uint64_t value = 0;
+    {
+      ring r(n);
+      ASSERT_TRUE(push(r, 1) && push(r, 2));
+      interrupt_with([&] { pop(r, other); });
+      EXPECT_TRUE(r.is_ready());
+      EXPECT_EQ(other, 1u);
+    }
+    {
+      ring r(n);
+      ASSERT_TRUE(push(r, 1) && push(r, 2));
+      interrupt_with([&] { pop(r, other); });
+      EXPECT_TRUE(pop(r, value));
+      EXPECT_EQ(value, 2u);
+    }
+  }
+}
+
+TEST(RingInterrupted, RoomBehindASlotThatAnotherFilledIsFound) {
+  for (const std::size_t n : {2u, 3u}) {
+    ring r(n);
+    interrupt_with([&] { push(r, 1); });
+    EXPECT_TRUE(r.has_room());
+    EXPECT_EQ(r.pushed(), 1u);
+    std::uint64_t other = 0;
+    interrupt_with([&] { pop(r, other); });
+    EXPECT_TRUE(push(r, 2));
+    interrupt_with([&] { push(r, 3); });
+    EXPECT_EQ(push(r, 4), n == 3);  // n is 2: what is taken meanwhile is no room
+    EXPECT_EQ(r.pushed(), n == 3 ? 4u : 3u);
+  }
+}
+
+// The one slot is filled and emptied meanwhile: its stamp is ahead, which is no refusal.
+TEST(RingInterrupted, SlotUsedForAWholeLapMeanwhileIsNotFull) {
+  ring r(1);
+  std::uint64_t other = 0;
+  interrupt_with([&] { static_cast<void>(push(r, 1) && pop(r, other)); });
+  EXPECT_TRUE(push(r, 2));
+  EXPECT_EQ(other, 1u);
+  EXPECT_TRUE(pop(r, other));
+  EXPECT_EQ(other, 2u);
+}
+
+TEST(RingInterrupted, CloseBetweenLookAndClaimRefuses) {
+  ring r(2);
+  interrupt_with([&] { r.close(); });
+  errc why{};
+  EXPECT_FALSE(push(r, 1, &why));
+  EXPECT_EQ(why, errc::closed);
+  EXPECT_EQ(r.pushed(), 0u);
   EXPECT_TRUE(r.is_drained());
 }
 

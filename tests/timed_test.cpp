@@ -227,24 +227,30 @@ TEST(LongestRunning, MayBeAskedForWhileTasksComeAndGo) {
   EXPECT_FALSE(strange);
 }
 
-TEST(LongestRunning, ShowsThePlaceOfAGroupTask) {
+TEST(LongestRunning, ShowsThePlaceOfEachGroupTask) {
   pool p;
   group g{p};
-  gate started, release;
-  const auto place = source_location::current();
-  ASSERT_FALSE(g.run(
-      [&] {
-        started.open();
-        release.wait();
-      },
-      place));
-  started.wait();
-  const auto longest = p.stats().longest_running;
-  release.open();
+  const source_location places[] = {source_location::current(), another_place()};
+  gate started[2], release[2];
+  std::optional<fanout::running_task> shown[2];
+  for (int i : {0, 1}) {
+    const auto hold = [&, i] {
+      started[i].open();
+      release[i].wait();
+    };
+    ASSERT_FALSE(g.run(hold, places[i]));
+  }
+  for (int i : {0, 1}) {
+    started[i].wait();
+    shown[i] = p.stats().longest_running;
+    release[i].open();
+  }
   g.wait();
-  ASSERT_TRUE(longest);
-  EXPECT_EQ(longest->where.line(), place.line());
-  EXPECT_EQ(std::string_view(longest->where.file_name()), place.file_name());
+  for (int i : {0, 1}) {
+    ASSERT_TRUE(shown[i]);
+    EXPECT_EQ(shown[i]->where.line(), places[i].line());
+    EXPECT_EQ(std::string_view(shown[i]->where.file_name()), places[i].file_name());
+  }
 }
 
 }  // namespace

@@ -568,6 +568,7 @@ template <class Policy, class Fn, class Source> class parcel {
   static constexpr bool is_rvalue = std::is_rvalue_reference_v<Source> && !std::is_const_v<object>;
   using early_source = std::conditional_t<is_rvalue, const object&, Source>;
 
+  static_assert(Policy::inline_size >= sizeof(void*), "fanout: a slot holds a pointer at least");
   static_assert(std::is_nothrow_destructible_v<Fn>,
                 "fanout: the destructor of a task must not throw");
   static_assert(fits || Policy::allow_heap,
@@ -1118,7 +1119,7 @@ template <class Policy, class Fn> class operation {
 
   static held take(slot<Policy>& from, taker<Policy>& by) noexcept {
     held task(std::move(in(from)));
-    std::destroy_at(&in(from));
+    std::destroy_at(std::addressof(in(from)));
     by.vacate();
     return task;
   }
@@ -1735,7 +1736,7 @@ basic_pool<Policy>::basic_pool(options opts)
   FANOUT_TRY {
     workers_.reserve(options_.workers);
     for (std::size_t i = 0; i < options_.workers; ++i) {
-      workers_.emplace_back([this, i](const auto& stop) { serve(i, stop); });  // (7)
+      workers_.emplace_back([this, i](const auto& stop) { this->serve(i, stop); });  // (7)
     }
   }
   FANOUT_CATCH_ALL {
