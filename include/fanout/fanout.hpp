@@ -1169,6 +1169,7 @@ template <class Policy, class Fn> class operation {
           promise.set_value(run(from, by));
         }
       } catch (...) {
+        by.failed = !by.discards;
         promise.set_exception(std::current_exception());
       }
       return;
@@ -1247,7 +1248,8 @@ struct alignas(line_pair) worker_record<Policy> {
       since = began.load(acquire);                                                       // (10)
       for (std::size_t i = 0; i < place.size(); ++i) place[i] = where[i].load(acquire);  // (10)
     } while (before % 2 != 0 || version.load(relaxed) != before);
-    const auto elapsed = now - steady_time(steady_time::duration(since));
+    const steady_time start{steady_time::duration(since)};
+    const auto elapsed = start < now ? now - start : steady_time::duration(0);
     if (since == 0 || (longest && longest->elapsed >= elapsed)) return;
     longest = running_task{worker, std::bit_cast<source_location>(place), elapsed};
   }
