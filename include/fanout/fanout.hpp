@@ -11,14 +11,17 @@
 //   - try_do never blocks: it takes the task or refuses it, and a refused callable is untouched.
 //   - An accepted task runs exactly once; tasks start in the order of acceptance.
 //   - A buffer of n holds exactly n waiting tasks, for every n >= 1. Nothing grows.
-//   - A task that fits its slot is accepted, and any task refused, without an allocation.
+//   - A task that fits its slot is accepted or refused without an allocation.
 //   - A task's exception stops at its worker and reaches on_error with the pool, the worker and the
 //     place of submission.
 //   - close() accepts no more, runs all that was accepted, and returns when the last worker ended.
 //
+// Beside try_do: do_wait, deadlines and bulk; submit() for a future; co_await schedule(); groups,
+// which wait for a set of tasks and stop it at the first failure; a context that follows a task.
+//
 // Ordering. A submission happens before its task's run. The run and the destruction of a task, its
-// context scope and its error handler happen before the return of the close or wait_idle that
-// waited for it. on_worker_start happens before that worker's tasks.
+// context scope and its error handler happen before the return of the close, wait_idle, wait or
+// get that waited for it. on_worker_start happens before that worker's tasks.
 //
 // Preconditions. Every call into a pool has returned before its destructor begins, even if the
 // task has run. Constructing a callable calls no blocking member of the pool. No task leaves by
