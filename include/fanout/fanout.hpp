@@ -447,7 +447,7 @@ inline constexpr auto relaxed = std::memory_order_relaxed, acquire = std::memory
 inline constexpr std::size_t line = 64;             // a cache line
 inline constexpr std::size_t line_pair = 2 * line;  // lines that are fetched together
 
-/// The barriers of (A) to (D). The frequent side calls near(), the rare side far(): with a process
+/// The barriers of (A) to (F). The frequent side calls near(), the rare side far(): with a process
 /// barrier near() costs nothing and far() pays for both; without, both are fences.
 template <class Sync> class store_load {
  public:
@@ -1564,7 +1564,8 @@ template <class Policy> class basic_pool {
 #endif
 
   /// `co_await pool.schedule()` goes on as a task on a worker and yields success; when refused, at
-  /// once on the caller with the refusal; when discarded, on the closing thread with canceled.
+  /// once on the caller with the refusal; when discarded, on a closing thread or a worker with
+  /// canceled.
   [[nodiscard]] auto schedule(source_location where = source_location::current()) noexcept {
     return detail::schedule_awaiter<basic_pool>{*this, where};
   }
