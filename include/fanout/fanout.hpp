@@ -269,7 +269,8 @@ class histogram {
 
   /// The bucket of `d`, and the longest duration that a bucket counts.
   static std::size_t bucket_of(duration d) noexcept {
-    return d.count() < 0 ? 0 : std::bit_width(static_cast<std::uint64_t>(d.count()));
+    if (d.count() < 0) return 0;
+    return static_cast<std::size_t>(std::bit_width(static_cast<std::uint64_t>(d.count())));
   }
   static duration upper_end(std::size_t bucket) noexcept {
     return duration(static_cast<duration::rep>((std::uint64_t{1} << bucket) - 1));
@@ -389,8 +390,8 @@ struct default_policy {
   static constexpr std::size_t inline_size = 40 + sizeof(void*) - sizeof(source_location);
   static constexpr bool allow_heap = true;  ///< false: a closure that does not fit does not compile
   static constexpr fanout::on_exception on_exception = report;
-  static constexpr unsigned spins = 16;   ///< looks of an idle worker, with a pause between
-  static constexpr unsigned yields = 16;  ///< further looks, with a yield between, before it parks
+  static constexpr unsigned spins = 16;   ///< looks of a searching worker, with a pause between
+  static constexpr unsigned yields = 16;  ///< looks of an idle one, with a yield, before it parks
 
   /// What follows a task from its submitter: `static context capture() noexcept`, called before the
   /// claim, and `auto enter()`, whose result is held around the task's run and destruction. What
@@ -486,6 +487,16 @@ struct no_time : absent {};
 template <class Policy>
 using context_of = std::conditional_t<std::is_void_v<typename Policy::context>, no_context,
                                       typename Policy::context>;
+
+/// Fetches the line of `p` as one that is going to be written: where another core has it, one move
+/// of the line instead of a shared copy now and its invalidation later.
+inline void prefetch_to_write(const void* p) noexcept {
+#if defined(__x86_64__) && defined(__GNUC__)
+  __asm__ __volatile__("prefetchw %0" : : "m"(*static_cast<const char*>(p)));
+#elif defined(__GNUC__)
+  __builtin_prefetch(p, 1);
+#endif
+}
 
 template <class T> constexpr T smaller(T a, T b) noexcept { return b < a ? b : a; }
 
@@ -649,8 +660,10 @@ template <class Policy> class ring {
 
   slot<Policy>& at(position p) const noexcept { return slots_[static_cast<std::size_t>(index(p))]; }
 
-  position next(position p) const noexcept {
-    return index(p) + 1 < capacity_ ? p + 1 : (p | (one_lap_ - 1)) + 1;
+  /// The position `n` places after `p`; at most one lap.
+  position next(position p, std::uint64_t n = 1) const noexcept {
+    const std::uint64_t i = index(p) + n;
+    return i < capacity_ ? p + n : (p | (one_lap_ - 1)) + 1 + (i - capacity_);
   }
 
   /// Calls `visit` with the `count` slots and positions from `p` on.
@@ -681,6 +694,8 @@ template <class Policy> class ring {
         // Linearization point of an acceptance, and the one place that decides between accepted
         // and closed. Relaxed: the task travels by the stamp.
         if (exchange(tail_, tail, end)) return first = tail, count;
+        back_off();
+        tail = tail_.load(relaxed);
       } else if (static_cast<std::int64_t>(stamp - tail) < 0) {
         // Linearization point of a refusal: the load of the stamp. It is of the lap before, so
         // nobody had claimed this tail.
@@ -698,13 +713,19 @@ template <class Policy> class ring {
   /// Claims the oldest task, or says that the slot next in order holds none.
   bool claim_front(position& p) noexcept {
     while (find_front(p)) {
-      if (exchange(head_, p, next(p))) return true;  // relaxed: edge (1) is the stamp's
+      if (exchange(head_, p, next(p))) {  // relaxed: edge (1) is the stamp's
+        // Submitters wrote the slots ahead, and the worker that takes one writes its stamp.
+        const std::uint64_t ahead = index(p) + 3;
+        prefetch_to_write(slots_ + (ahead < capacity_ ? ahead : 0));
+        return true;
+      }
+      back_off();
     }
     return false;
   }
 
-  void vacate(position p) noexcept {
-    at(p).stamp.store(p + one_lap_, release);  // (2)
+  void vacate(slot<Policy>& emptied, position p) noexcept {
+    emptied.stamp.store(p + one_lap_, release);  // (2)
   }
 
   /// Whether claim_front would find a task.
@@ -713,11 +734,12 @@ template <class Policy> class ring {
     return find_front(p);
   }
 
-  /// Whether claim_back would answer other than full.
-  bool has_room() const noexcept {
+  /// Whether claim_back would answer other than full, and likely so for `count` times.
+  bool has_room(std::uint64_t count = 1) const noexcept {
     for (position tail = tail_.load(relaxed);;) {
       if ((tail & closed_bit) != 0) return true;
-      if (at(tail).stamp.load(acquire) == tail) return true;  // (2)
+      const position last = next(tail, count - 1);
+      if (at(last).stamp.load(acquire) == last) return true;  // (2)
       const position now = tail_.load(relaxed);
       if (now == tail) return false;
       tail = now;
@@ -746,6 +768,12 @@ template <class Policy> class ring {
   }
   static bool exchange(atomic& word, position& expected, position desired) noexcept {
     return word.compare_exchange_weak(expected, desired, relaxed, relaxed);
+  }
+
+  /// After a lost race for the head or the tail: the winner has the line, and moves on faster than
+  /// the line would come and go.
+  static void back_off() noexcept {
+    for (unsigned i = 0; i < Policy::spins; ++i) Policy::sync::pause();
   }
 
   /// Finds the head and says whether its slot holds a task. When the stamp does not match, the head
@@ -896,9 +924,9 @@ template <class Sync> class waiting_room {
 /// Decides who searches and who sleeps, as the schedulers of Go and Tokio do.
 ///
 /// A worker runs, searches or sleeps. One word counts the searching and the sleeping. At most one
-/// worker searches; the others go to sleep at once. A submitter wakes a sleeper only when nobody
-/// searches, and does the accounting for it (one sleeper less, one searcher more, one permit), so
-/// that a burst costs one wake.
+/// worker searches; the others yield for a moment, since sleep and wake cost more, and go to sleep.
+/// A submitter wakes a sleeper only when nobody searches, and does the accounting for it (one
+/// sleeper less, one searcher more, one permit), so that a burst costs one wake.
 ///
 /// Invariant: when a task is ready, somebody runs, searches or has a permit, and will look. It
 /// holds because every worker looks again after it counted itself asleep, and because whoever
@@ -1010,13 +1038,10 @@ void work(ring<Policy>& tasks, idle_protocol<typename Policy::sync>& idle, Run r
     }
     found_empty();
     if (is_stopping() && tasks.is_drained()) break;
-    if (!searching && looks == 0) searching = idle.start_search();
-    if (searching && looks < Policy::spins + Policy::yields) {
-      if (looks++ < Policy::spins) {
-        sync::pause();
-      } else {
-        sync::yield();
-      }
+    if (!searching) searching = idle.start_search();
+    if (!searching && looks < Policy::spins) looks = Policy::spins;
+    if (looks < Policy::spins + Policy::yields) {
+      looks++ < Policy::spins ? sync::pause() : sync::yield();
       continue;
     }
     idle.sleep(searching, ready);
@@ -1050,9 +1075,9 @@ template <class Policy> struct taker {
   virtual void report() = 0;                            // the exception being handled
   virtual void complain(const char* who) noexcept = 0;  // of it, to stderr
 
-  void vacate() noexcept {
+  void vacate(slot<Policy>& emptied) noexcept {
     if (from == nullptr) return;
-    from->vacate(at);
+    from->vacate(emptied, at);
     room->slot_vacated();
   }
   void fail() {
@@ -1123,7 +1148,7 @@ template <class Policy, class Fn> class operation {
   static held take(slot<Policy>& from, taker<Policy>& by) noexcept {
     held task(std::move(in(from)));
     std::destroy_at(std::addressof(in(from)));
-    by.vacate();
+    by.vacate(from);
     return task;
   }
 
@@ -1323,13 +1348,13 @@ struct frame {
 class closing {
  public:
   explicit closing(const void* pool) : pool_(pool) {
-    const std::lock_guard hold(mutex_);  // (11)
+    const std::lock_guard hold(mutex());  // (11)
     is_circular_ = waits_for_this_thread(pool);
     if (!is_circular_) next_ = std::exchange(all_, this);
   }
   ~closing() {
     if (is_circular_) return;
-    const std::lock_guard hold(mutex_);  // (11)
+    const std::lock_guard hold(mutex());  // (11)
     closing** link = &all_;
     while (*link != this) link = &(*link)->next_;
     *link = next_;
@@ -1350,7 +1375,16 @@ class closing {
     return false;
   }
 
-  inline static constinit std::mutex mutex_{};
+  /// Never destroyed, so that pools at namespace scope may always close.
+  static std::mutex& mutex() noexcept {
+    static union immortal {
+      std::mutex value;
+      immortal() noexcept : value() {}
+      ~immortal() {}
+    } the;
+    return the.value;
+  }
+
   inline static constinit closing* all_ = nullptr;
 
   const void* const pool_;
@@ -1777,13 +1811,16 @@ std::error_code basic_pool<Policy>::submit_until(detail::steady_time deadline, s
   if (answer != errc::full) return as_code(answer);
   if (is_inside()) return as_code(errc::would_deadlock);
 
-  // Yielding to the workers for a moment costs less than blocking.
+  // Yielding to the workers for a moment costs less than blocking, and to come back for each slot
+  // as it is freed would take its line from the worker.
+  const std::uint64_t worthwhile = 1 + options_.buffer / 8;
   for (unsigned i = 0; i < Policy::yields; ++i) {
     if (stop.stop_requested()) return as_code(errc::canceled);
     if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) {
       return as_code(errc::timed_out);
     }
     sync::yield();
+    if (!ring_.has_room(worthwhile)) continue;
     answer = attempt();
     if (answer != errc::full) return as_code(answer);
   }
