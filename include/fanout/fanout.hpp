@@ -426,7 +426,7 @@ struct timed_policy : default_policy {
 //   (5)  waiting_room's mutex: its counts, and all before a call into the room
 //   (6)  basic_pool's close mutex: the closing state, and all before a worker's end
 //   (7)  std::jthread's start and join
-//   (8)  group_state::run ended.add    -> is_done            ended.load   a group task's effect
+//   (8)  count_ended      ended.add    -> is_done            ended.load   a group task's effect
 //   (9)  group_state's mutex: its failure and its stop source
 //   (10) worker_record's stores        -> look's loads: what the sequence lock shows
 //   (11) closing's mutex: who waits for which pool
@@ -488,13 +488,15 @@ template <class Policy>
 using context_of = std::conditional_t<std::is_void_v<typename Policy::context>, no_context,
                                       typename Policy::context>;
 
-/// Fetches the line of `p` as one that is going to be written: where another core has it, one move
-/// of the line instead of a shared copy now and its invalidation later.
-inline void prefetch_to_write(const void* p) noexcept {
+/// Fetches the line `ahead` bytes behind `p` as one that is going to be written: where another core
+/// has it, one move of the line instead of a shared copy now and its invalidation later. A hint:
+/// any address will do.
+inline void prefetch_to_write(const void* p, std::size_t ahead) noexcept {
+  [[maybe_unused]] const auto address = reinterpret_cast<std::uintptr_t>(p) + ahead;
 #if defined(__x86_64__) && defined(__GNUC__)
-  __asm__ __volatile__("prefetchw %0" : : "m"(*static_cast<const char*>(p)));
+  __asm__ __volatile__("prefetchw %0" : : "m"(*reinterpret_cast<const char*>(address)));
 #elif defined(__GNUC__)
-  __builtin_prefetch(p, 1);
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 1);
 #endif
 }
 
@@ -715,8 +717,7 @@ template <class Policy> class ring {
     while (find_front(p)) {
       if (exchange(head_, p, next(p))) {  // relaxed: edge (1) is the stamp's
         // Submitters wrote the slots ahead, and the worker that takes one writes its stamp.
-        const std::uint64_t ahead = index(p) + 3;
-        prefetch_to_write(slots_ + (ahead < capacity_ ? ahead : 0));
+        prefetch_to_write(&at(p), 3 * sizeof(slot<Policy>));
         return true;
       }
       back_off();
@@ -1446,26 +1447,26 @@ inline void complain(const std::string& pool, std::size_t worker, const char* wh
 inline void name_this_thread([[maybe_unused]] const std::string& pool,
                              [[maybe_unused]] std::size_t worker) {
 #if defined(__linux__) || defined(__APPLE__)
-  std::string suffix(1, '/');
-  suffix += std::to_string(worker);
-  std::string name(pool, 0, 15 - suffix.size());
-  name += suffix;
+  char suffix[8], name[16];
+  const int size = std::snprintf(suffix, sizeof suffix, "/%u", static_cast<unsigned>(worker));
+  std::snprintf(name, sizeof name, "%.*s%s", 15 - size, pool.c_str(), suffix);
 #if defined(__linux__)
-  ::pthread_setname_np(::pthread_self(), name.c_str());
+  ::pthread_setname_np(::pthread_self(), name);
 #else
-  ::pthread_setname_np(name.c_str());
+  ::pthread_setname_np(name);
 #endif
 #endif
 }
 
 /// Throws, or without exceptions prints and aborts.
 [[noreturn]] inline void refuse_option(const char* option, std::size_t value, std::size_t limit) {
-  const std::string text = "fanout: options::" + std::string(option) + " is " +
-                           std::to_string(value) + "; it must be 1 to " + std::to_string(limit);
+  char text[128];
+  std::snprintf(text, sizeof text, "fanout: options::%s is %zu; it must be 1 to %zu", option, value,
+                limit);
 #if defined(__cpp_exceptions)
   throw std::invalid_argument(text);
 #else
-  std::fprintf(stderr, "%s\n", text.c_str());
+  std::fprintf(stderr, "%s\n", text);
   std::abort();
 #endif
 }
@@ -2103,25 +2104,33 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     own.where = where;
     direct_.fetch_add(1, relaxed);  // ended_ never exceeds it: same thread
     run(nullptr, 0, own);
+    count_ended(1);
   }
 
-  /// Runs tasks while some are ready, at most `limit` and until the deadline; then says whether
-  /// one may be left.
-  bool run_some(std::size_t limit, steady_time deadline) {
-    for (; limit > 0; --limit) {
-      position at = 0;
-      if (!tasks_.claim_front(at)) return false;
-      run(&tasks_, at, tasks_.at(at));
-      if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) break;
+  /// Runs tasks while some are ready, at most `limit` and until the deadline; looks again so many
+  /// times before it takes there to be none.
+  void run_some(std::size_t limit, steady_time deadline, unsigned looks) {
+    std::uint64_t ran = 0;
+    while (ran < limit) {
+      if (position at = 0; tasks_.claim_front(at)) {
+        run(&tasks_, at, tasks_.at(at));
+        ++ran;
+        if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) break;
+      } else if (looks > 0) {
+        --looks;
+        sync::pause();
+      } else {
+        break;
+      }
     }
-    return tasks_.is_ready();
+    if (ran > 0) count_ended(ran);
   }
 
   /// Runs and waits until every task has ended, or the deadline; says which.
   bool wait_until(steady_time deadline) {
     bool in_time = true;
     while (in_time) {
-      run_some(std::numeric_limits<std::size_t>::max(), deadline);
+      run_some(std::numeric_limits<std::size_t>::max(), deadline, 0);
       if (is_done()) break;
       in_time = room_.wait_for_idle(deadline, [this] { return is_done() || tasks_.is_ready(); });
     }
@@ -2129,7 +2138,7 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   }
 
   void ticket_ran() {
-    run_some(turn, steady_time::max());
+    run_some(turn, steady_time::max(), Policy::spins);  // another ticket costs more than a look
     tickets_.fetch_sub(1, relaxed);
     barrier_.full();                     // (F)
     if (tasks_.is_ready()) call_help();  // behind the pool's other tasks: their turn
@@ -2221,8 +2230,12 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     } else {
       execute(s, by);
     }
-    // Whoever counts the last task as ended sees that it was the last.
-    const auto ended = ended_.fetch_add(1, acq_rel) + 1;  // (8)
+  }
+
+  /// Counts tasks that this thread ran one after another: once for all, since the line of the count
+  /// goes from core to core. Whoever counts the last one sees that it was the last.
+  void count_ended(std::uint64_t n) {
+    const auto ended = ended_.fetch_add(n, acq_rel) + n;  // (8)
     if (ended == begun()) room_.found_empty();            // (D)
   }
 
