@@ -712,17 +712,18 @@ template <class Policy> class ring {
     filled.stamp.store(p + 1, release);  // (1)
   }
 
-  /// Claims the oldest task, or says that the slot next in order holds none.
-  bool claim_front(position& p) noexcept {
-    while (find_front(p)) {
+  /// Claims the oldest task, at `p`, and returns its slot; null when the slot next in order holds
+  /// none.
+  slot<Policy>* claim_front(position& p) noexcept {
+    while (slot<Policy>* const first = find_front(p)) {
       if (exchange(head_, p, next(p))) {  // relaxed: edge (1) is the stamp's
         // Submitters wrote the slots ahead, and the worker that takes one writes its stamp.
-        prefetch_to_write(&at(p), 3 * sizeof(slot<Policy>));
-        return true;
+        prefetch_to_write(first, 3 * sizeof(slot<Policy>));
+        return first;
       }
       back_off();
     }
-    return false;
+    return nullptr;
   }
 
   void vacate(slot<Policy>& emptied, position p) noexcept {
@@ -732,7 +733,7 @@ template <class Policy> class ring {
   /// Whether claim_front would find a task.
   bool is_ready() const noexcept {
     position p = 0;
-    return find_front(p);
+    return find_front(p) != nullptr;
   }
 
   /// Whether claim_back would answer other than full, and likely so for `count` times.
@@ -777,13 +778,14 @@ template <class Policy> class ring {
     for (unsigned i = 0; i < Policy::spins; ++i) Policy::sync::pause();
   }
 
-  /// Finds the head and says whether its slot holds a task. When the stamp does not match, the head
-  /// is read again: another worker may have taken that slot and left a ready one behind it.
-  bool find_front(position& head) const noexcept {
+  /// Finds the head, and its slot if that holds a task, else null. When the stamp does not match, the
+  /// head is read again: another worker may have taken that slot and left a ready one behind it.
+  slot<Policy>* find_front(position& head) const noexcept {
     for (head = head_.load(relaxed);;) {
-      if (at(head).stamp.load(acquire) == head + 1) return true;  // (1)
+      slot<Policy>& first = at(head);
+      if (first.stamp.load(acquire) == head + 1) return &first;  // (1)
       const position now = head_.load(relaxed);
-      if (now == head) return false;
+      if (now == head) return nullptr;
       head = now;
     }
   }
@@ -1020,7 +1022,7 @@ template <class Sync> class idle_protocol {
 // --- The worker's loop -----------------------------------------------------------------------
 
 /// Runs what is in the ring; when it is empty, looks whether to stop, searches, sleeps. Returns
-/// when `is_stopping` and the ring is drained. `run` takes a claimed position; `found_empty` is
+/// when `is_stopping` and the ring is drained. `run` takes a claimed slot; `found_empty` is
 /// called when nothing is ready.
 template <class Policy, class Run, class FoundEmpty, class IsStopping>
 void work(ring<Policy>& tasks, idle_protocol<typename Policy::sync>& idle, Run run,
@@ -1030,11 +1032,12 @@ void work(ring<Policy>& tasks, idle_protocol<typename Policy::sync>& idle, Run r
   bool searching = false;
   unsigned looks = 0;
   for (;;) {
-    if (typename ring<Policy>::position p = 0; tasks.claim_front(p)) {
+    typename ring<Policy>::position p = 0;
+    if (slot<Policy>* const first = tasks.claim_front(p)) {
       if (searching) idle.end_search(ready);
       searching = false;
       looks = 0;
-      run(p);
+      run(*first, p);
       continue;
     }
     found_empty();
@@ -1061,14 +1064,14 @@ template <class Policy> struct taker {
   using tasks = ring<Policy>;
   using waiters = waiting_room<typename Policy::sync>;
 
-  tasks* from;  // null: the slot is in no ring
+  tasks& from;
   typename tasks::position at;
-  waiters* room;
+  waiters& room;
   source_location where;
   bool discards = false;  // drop the task instead of running it
   bool failed = false;
 
-  taker(tasks* ring, typename tasks::position position, waiters* told,
+  taker(tasks& ring, typename tasks::position position, waiters& told,
         const slot<Policy>& s) noexcept
       : from(ring), at(position), room(told), where(s.where) {}
 
@@ -1077,9 +1080,8 @@ template <class Policy> struct taker {
   virtual void complain(const char* who) noexcept = 0;  // of it, to stderr
 
   void vacate(slot<Policy>& emptied) noexcept {
-    if (from == nullptr) return;
-    from->vacate(emptied, at);
-    room->slot_vacated();
+    from.vacate(emptied, at);
+    room.slot_vacated();
   }
   void fail() {
     failed = true;
@@ -1661,7 +1663,7 @@ template <class Policy> class basic_pool {
   struct own_taker final : detail::taker<Policy> {
     basic_pool& owner;
     own_taker(basic_pool& of, position p, const detail::slot<Policy>& s) noexcept
-        : detail::taker<Policy>(&of.ring_, p, &of.room_, s), owner(of) {}
+        : detail::taker<Policy>(of.ring_, p, of.room_, s), owner(of) {}
     std::stop_token token() override { return owner.stop_.get_token(); }
     void report() override { owner.report(owner.this_worker(), this->where); }
     void complain(const char* who) noexcept override {
@@ -1715,7 +1717,7 @@ template <class Policy> class basic_pool {
   }
 
   template <class Token> void serve(std::size_t index, const Token& stop);
-  void run(detail::worker_record<Policy>& record, position at);
+  void run(detail::worker_record<Policy>& record, detail::slot<Policy>& slot, position at);
   void report(std::size_t worker, const source_location& where);
   void call_hook(const std::function<void(std::size_t)>& hook, const char* name, std::size_t index);
 
@@ -1909,7 +1911,8 @@ void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
   detail::name_this_thread(options_.name, index);
   call_hook(options_.on_worker_start, "on_worker_start", index);
   detail::work<Policy>(
-      ring_, idle_, [this, &record = records_[index]](position at) { run(record, at); },
+      ring_, idle_,
+      [this, &record = records_[index]](auto& slot, position at) { run(record, slot, at); },
       [this] { room_.found_empty(); }, [&stop] { return stop.stop_requested(); });
   call_hook(options_.on_worker_stop, "on_worker_stop", index);
   const std::lock_guard hold(close_mutex_);  // (6)
@@ -1918,8 +1921,8 @@ void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
 }
 
 template <class Policy>
-void basic_pool<Policy>::run(detail::worker_record<Policy>& record, position at) {
-  auto& slot = ring_.at(at);
+void basic_pool<Policy>::run(detail::worker_record<Policy>& record, detail::slot<Policy>& slot,
+                             position at) {
   own_taker taker(*this, at, slot);
   // Relaxed: whoever saw the stop that follows the mark sees the mark.
   taker.discards = discards_.load(detail::relaxed);
@@ -1980,11 +1983,11 @@ template <class Policy> void basic_pool<Policy>::request_stop() {
 
 template <class Policy> void basic_pool<Policy>::discard_waiting() {
   while (!ring_.is_drained()) {
-    if (position at = 0; ring_.claim_front(at)) {
-      auto& slot = ring_.at(at);
-      own_taker taker(*this, at, slot);
+    position at = 0;
+    if (auto* const slot = ring_.claim_front(at)) {
+      own_taker taker(*this, at, *slot);
       taker.discards = true;
-      detail::execute(slot, taker);
+      detail::execute(*slot, taker);
       discarded_.add();
     } else {
       sync::yield();  // its submitter is between claim and publish
@@ -2103,7 +2106,7 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     parcel.place(own);
     own.where = where;
     direct_.fetch_add(1, relaxed);  // ended_ never exceeds it: same thread
-    run(nullptr, 0, own);
+    run(0, own);                    // any position: nobody reads this slot's stamp
     count_ended(1);
   }
 
@@ -2112,8 +2115,9 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   void run_some(std::size_t limit, steady_time deadline, unsigned looks) {
     std::uint64_t ran = 0;
     while (ran < limit) {
-      if (position at = 0; tasks_.claim_front(at)) {
-        run(&tasks_, at, tasks_.at(at));
+      position at = 0;
+      if (auto* const first = tasks_.claim_front(at)) {
+        run(at, *first);
         ++ran;
         if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) break;
       } else if (looks > 0) {
@@ -2208,8 +2212,8 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
 
   struct own_taker final : taker<Policy> {
     group_state& owner;
-    own_taker(group_state& of, ring<Policy>* r, position p, const slot<Policy>& s) noexcept
-        : taker<Policy>(r, p, &of.room_, s), owner(of) {}
+    own_taker(group_state& of, position p, const slot<Policy>& s) noexcept
+        : taker<Policy>(of.tasks_, p, of.room_, s), owner(of) {}
     std::stop_token token() override { return owner.token(); }
     void report() override { owner.keep_failure(this->where); }
     void complain(const char* who) noexcept override {
@@ -2217,8 +2221,8 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     }
   };
 
-  void run(ring<Policy>* from, position at, slot<Policy>& s) {
-    own_taker by(*this, from, at, s);
+  void run(position at, slot<Policy>& s) {
+    own_taker by(*this, at, s);
     by.discards = is_stopped();
     if (by.discards) skipped_.fetch_add(1, relaxed);
     if constexpr (Policy::timed) {
