@@ -1553,14 +1553,14 @@ template <class Policy> class basic_pool {
   /// Submits `f`. Blocks while the buffer is full. Blocked callers are not served in order.
   template <detail::callable F>
   [[nodiscard]] std::error_code do_wait(F&& f, source_location where = source_location::current()) {
-    return submit_until<F&&>(detail::steady_time::max(), {}, f, where);
+    return submit_until<F&&>([] { return detail::steady_time::max(); }, {}, f, where);
   }
 
   /// The same; a stop request ends the wait.
   template <detail::callable F>
-  [[nodiscard]] std::error_code do_wait(F&& f, std::stop_token stop,
+  [[nodiscard]] std::error_code do_wait(F&& f, const std::stop_token& stop,
                                         source_location where = source_location::current()) {
-    return submit_until<F&&>(detail::steady_time::max(), std::move(stop), f, where);
+    return submit_until<F&&>([] { return detail::steady_time::max(); }, stop, f, where);
   }
 
   /// The same, blocking for `duration` at most. Saturates: hours::max() is forever.
@@ -1568,7 +1568,7 @@ template <class Policy> class basic_pool {
   [[nodiscard]] std::error_code try_do_for(const std::chrono::duration<Rep, Period>& duration,
                                            F&& f,
                                            source_location where = source_location::current()) {
-    return submit_until<F&&>(detail::deadline_after(duration), {}, f, where);
+    return submit_until<F&&>([&] { return detail::deadline_after(duration); }, {}, f, where);
   }
 
   /// The same, blocking until `deadline` at most. Its clock is read once; steady_clock waits.
@@ -1576,7 +1576,7 @@ template <class Policy> class basic_pool {
   [[nodiscard]] std::error_code try_do_until(
       const std::chrono::time_point<Clock, Duration>& deadline, F&& f,
       source_location where = source_location::current()) {
-    return submit_until<F&&>(detail::deadline_at(deadline), {}, f, where);
+    return submit_until<F&&>([&] { return detail::deadline_at(deadline); }, {}, f, where);
   }
 
   /// Submits a prefix of `tasks`, each as the range's reference type, and says how long it is and
@@ -1704,9 +1704,20 @@ template <class Policy> class basic_pool {
     return detail::as_code(why);
   }
 
-  template <class Source>
-  std::error_code submit_until(detail::steady_time deadline, std::stop_token stop,
-                               std::remove_reference_t<Source>& f, const source_location& where);
+  /// `deadline` is asked for when the buffer is full, so that no clock is read when it is not.
+  template <class Source, class Deadline>
+  std::error_code submit_until(Deadline deadline, const std::stop_token& stop,
+                               std::remove_reference_t<Source>& f, const source_location& where) {
+    if (detail::is_empty_task(f)) return detail::as_code(errc::empty_task);
+    detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f);
+    errc answer = offer(parcel, where);
+    if (answer == errc::full) [[unlikely]]
+      answer = wait_for_room(deadline(), stop, parcel, where);
+    return detail::as_code(answer);
+  }
+  template <class Parcel>
+  errc wait_for_room(detail::steady_time deadline, const std::stop_token& stop, Parcel& parcel,
+                     const source_location& where);
 
   bool is_inside() const noexcept { return detail::frame::of(this) != nullptr; }
 
@@ -1801,38 +1812,33 @@ template <class Policy> basic_pool<Policy>::~basic_pool() {
 
 // --- Submission
 
+/// After a refusal: offers again until the answer is other than full.
 template <class Policy>
-template <class Source>
-std::error_code basic_pool<Policy>::submit_until(detail::steady_time deadline, std::stop_token stop,
-                                                 std::remove_reference_t<Source>& f,
-                                                 const source_location& where) {
-  using detail::as_code, detail::steady_time;
-  if (detail::is_empty_task(f)) return as_code(errc::empty_task);
-  detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f);
+template <class Parcel>
+errc basic_pool<Policy>::wait_for_room(detail::steady_time deadline, const std::stop_token& stop,
+                                       Parcel& parcel, const source_location& where) {
+  if (is_inside()) return errc::would_deadlock;
   const auto attempt = [&] { return offer(parcel, where); };
-  errc answer = attempt();
-  if (answer != errc::full) return as_code(answer);
-  if (is_inside()) return as_code(errc::would_deadlock);
 
   // Yielding to the workers for a moment costs less than blocking, and to come back for each slot
   // as it is freed would take its line from the worker.
-  const std::uint64_t worthwhile = 1 + options_.buffer / 8;
+  const std::uint64_t worthwhile = 1 + options_.buffer / 32;
   for (unsigned i = 0; i < Policy::yields; ++i) {
-    if (stop.stop_requested()) return as_code(errc::canceled);
-    if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) {
-      return as_code(errc::timed_out);
+    if (stop.stop_requested()) return errc::canceled;
+    if (deadline != detail::steady_time::max() && std::chrono::steady_clock::now() >= deadline) {
+      return errc::timed_out;
     }
     sync::yield();
-    if (!ring_.has_room(worthwhile)) continue;
-    answer = attempt();
-    if (answer != errc::full) return as_code(answer);
+    if (i + 1 < Policy::yields && !ring_.has_room(worthwhile)) continue;
+    const errc answer = attempt();
+    if (answer != errc::full) return answer;
   }
 
   std::optional<std::stop_callback<std::function<void()>>> on_stop;
   if (stop.stop_possible()) on_stop.emplace(stop, [this] { room_.stir(); });
-  return as_code(room_.wait_for_room(
+  return room_.wait_for_room(
       deadline, attempt, [this] { return ring_.has_room(); },
-      [&] { return stop.stop_requested(); }));
+      [&] { return stop.stop_requested(); });
 }
 
 template <class Policy>
