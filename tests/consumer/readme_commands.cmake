@@ -80,15 +80,20 @@ if(doxygen AND NOT EXISTS ${clone}/build/docs/html/index.html)
   message(FATAL_ERROR "The commands of README.md made no documentation")
 endif()
 
-# Each block of cmake completes a project around the first program, with the repository where the
-# text puts it.
+# Each block of cmake is or completes a project around the first program, with the repository where
+# the text puts it.
 set(preamble "cmake_minimum_required(VERSION 3.20)\nproject(service LANGUAGES CXX)\n\
-add_executable(service ${clone}/examples/quickstart.cpp)\n")
+add_executable(service main.cpp)\n")
 set(service)
 foreach(n IN LISTS blocks)
   if(block_${n}_language STREQUAL cmake)
     set(service ${scratch}/service_${n})
-    file(WRITE ${service}/CMakeLists.txt "${preamble}${block_${n}}")
+    if(block_${n} MATCHES "project\\(")
+      file(WRITE ${service}/CMakeLists.txt "${block_${n}}")
+    else()
+      file(WRITE ${service}/CMakeLists.txt "${preamble}${block_${n}}")
+    endif()
+    configure_file(${clone}/examples/quickstart.cpp ${service}/main.cpp COPYONLY)
     if(block_${n} MATCHES "third_party/fanout")
       file(MAKE_DIRECTORY ${service}/third_party)
       file(CREATE_LINK ${clone} ${service}/third_party/fanout SYMBOLIC)
