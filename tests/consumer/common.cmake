@@ -32,6 +32,29 @@ function(must_fail words)
   endif()
 endfunction()
 
+# copy_work_tree(DESTINATION): the work tree as the next commit would have it; sets copied unless
+# the source is none.
+function(copy_work_tree destination)
+  find_program(git git)
+  if(NOT git)
+    message("SKIPPED: no git here")
+    return()
+  endif()
+  run(${git} -c safe.directory=* -C ${source} ls-files --cached --others --exclude-standard)
+  if(NOT status STREQUAL 0)
+    message("SKIPPED: ${source} is no git work tree")
+    return()
+  endif()
+  string(REPLACE "\n" ";" files "${output}")
+  foreach(file IN LISTS files)
+    if(file AND EXISTS ${source}/${file})
+      cmake_path(GET file PARENT_PATH folder)
+      file(COPY ${source}/${file} DESTINATION ${destination}/${folder})
+    endif()
+  endforeach()
+  set(copied TRUE PARENT_SCOPE)
+endfunction()
+
 # The command that configures a project with the toolchain of the tests.
 set(configure ${CMAKE_COMMAND} -G ${generator} -DCMAKE_MAKE_PROGRAM=${make_program}
   -DCMAKE_CXX_COMPILER=${cxx} -DCMAKE_CXX_FLAGS=${cxx_flags} -DCMAKE_BUILD_TYPE=Debug)

@@ -1,29 +1,15 @@
 # The same for a clone with a git submodule: nothing that the library needs is ignored or generated.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 
-find_program(git git)
-if(NOT git)
-  message("SKIPPED: no git here")
+# The work tree in a repository of its own.
+set(upstream ${scratch}/upstream)
+copy_work_tree(${upstream})
+if(NOT copied)
   return()
 endif()
+find_program(git git)
 set(git ${git} -c user.name=fanout -c user.email=fanout@example.org -c init.defaultBranch=main
   -c protocol.file.allow=always -c safe.directory=*)
-
-run(${git} -C ${source} ls-files --cached --others --exclude-standard)
-if(NOT status STREQUAL 0)
-  message("SKIPPED: ${source} is no git work tree")
-  return()
-endif()
-
-# The work tree as the next commit would have it, in a repository of its own.
-set(upstream ${scratch}/upstream)
-string(REPLACE "\n" ";" files "${output}")
-foreach(file IN LISTS files)
-  if(file AND EXISTS ${source}/${file})
-    cmake_path(GET file PARENT_PATH folder)
-    file(COPY ${source}/${file} DESTINATION ${upstream}/${folder})
-  endif()
-endforeach()
 must_pass(${git} init --quiet ${upstream})
 must_pass(${git} -C ${upstream} add --all)
 must_pass(${git} -C ${upstream} commit --quiet --message upstream)

@@ -1,0 +1,38 @@
+# Takes the fenced blocks out of README.md: blocks is the list of their numbers, and block_N,
+# block_N_language, block_N_line and block_N_name are what one consists of. The line before a block
+# may name it, invisibly: <!-- test: NAME -->.
+file(READ ${source}/README.md rest)
+set(blocks)
+set(line 1)
+set(count 0)
+
+# take(END RESULT): moves what stands before END from the rest to RESULT.
+macro(take end result)
+  string(FIND "${rest}" "${end}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "README.md:${line}: a block does not end")
+  endif()
+  string(SUBSTRING "${rest}" 0 ${at} ${result})
+  string(REGEX REPLACE "[^\n]" "" passed "${${result}}${end}")
+  string(LENGTH "${passed}" passed)
+  math(EXPR line "${line} + ${passed}")
+  string(LENGTH "${end}" length)
+  math(EXPR at "${at} + ${length}")
+  string(SUBSTRING "${rest}" ${at} -1 rest)
+endmacro()
+
+while(rest MATCHES "(^|\n)(<!-- test: ([a-z_ ]+) -->\n)?```([a-z]+)\n")
+  set(name "${CMAKE_MATCH_3}")
+  set(language ${CMAKE_MATCH_4})
+  take("${CMAKE_MATCH_0}" before)
+  math(EXPR count "${count} + 1")
+  list(APPEND blocks ${count})
+  set(block_${count}_name "${name}")
+  set(block_${count}_language ${language})
+  set(block_${count}_line ${line})
+  take("\n```" block_${count})
+  string(APPEND block_${count} "\n")
+  if(NOT language MATCHES "^(cpp|sh|cmake|text)$")
+    message(FATAL_ERROR "README.md:${block_${count}_line}: no test reads blocks of ${language}")
+  endif()
+endwhile()
