@@ -166,13 +166,16 @@ std::string close_64_times() {
 std::string close_each_other() {
   std::array<std::error_code, 2> answers;
   std::latch both(2);
+  std::latch answered(2);
   std::array<pool, 2> pools;
   for (std::size_t i = 0; i < 2; ++i) {
     expect_taken(pools[i].try_do([&, i] {
       both.arrive_and_wait();
       answers[i] = pools[1 - i].close();
+      answered.count_down();
     }));
   }
+  answered.wait();  // before a third closes them
   for (pool& each : pools) each.close();
   if (answers[0] != fanout::errc::would_deadlock) std::swap(answers[0], answers[1]);
   return "one " + faults::name_of(answers[0]) + ", the other " + faults::name_of(answers[1]);
