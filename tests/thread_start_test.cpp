@@ -4,12 +4,9 @@
 
 #if defined(__linux__)
 
-#include <dlfcn.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -20,46 +17,15 @@
 #include <thread>
 #include <utility>
 
+#include "fail_thread_start.hpp"
 #include "support.hpp"
 
 namespace {
 
-using create_function = int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
-
-std::atomic<int> until_failure{-1};              // threads that still start; negative: all
-std::atomic<std::uint64_t> parks_at_failure{0};  // workers of a watched pool that sleep by then
-
-}  // namespace
-
-// Clang links its sanitizers into the program: what RTLD_NEXT finds is behind their backs.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-extern "C" create_function __interceptor_pthread_create;
-#define FANOUT_TEST_FORWARD __interceptor_pthread_create
-#endif
-#endif
-
-// Stands before the C library's. By its assembler name, because libraries declare it differently.
-extern "C" int fanout_test_create(pthread_t*, const pthread_attr_t*, void* (*)(void*),
-                                  void*) __asm__("pthread_create");
-
-extern "C" __attribute__((visibility("default"))) int fanout_test_create(
-    pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument) {
-#if defined(FANOUT_TEST_FORWARD)
-  constexpr auto next = &FANOUT_TEST_FORWARD;
-#else
-  static const auto next = reinterpret_cast<create_function*>(::dlsym(RTLD_NEXT, "pthread_create"));
-#endif
-  if (until_failure >= 0 && until_failure-- == 0) {
-    support::wait_until([] { return support::watched_sync::parks >= parks_at_failure; });
-    return EAGAIN;
-  }
-  return next(thread, attributes, start, argument);
-}
-
-namespace {
-
 using fanout::pool;
+
+constexpr auto& until_failure = support::thread_starts::until_failure;
+std::atomic<std::uint64_t> parks_at_failure{0};  // workers of a watched pool that sleep by then
 
 /// Starts a thread and sees it gone: ThreadSanitizer's runtime starts its own with the first.
 bool start_the_runtime() {
@@ -113,8 +79,11 @@ TEST_P(ThreadStart, EndsTheThreadsThatAlreadySleep) {
   const auto before = threads();
   support::watched_sync::reset();
   parks_at_failure = static_cast<std::uint64_t>(GetParam());
+  support::thread_starts::before_failure = [] {
+    support::wait_until([] { return support::watched_sync::parks >= parks_at_failure; });
+  };
   ASSERT_TRUE(failure<support::watched_pool>());
-  parks_at_failure = 0;
+  support::thread_starts::before_failure = nullptr;
   support::wait_until([&] { return threads() == before; });
 }
 
