@@ -148,9 +148,10 @@ class bare_ring {
 
   void work() {
     for (unsigned looks = 0;;) {
-      if (ring::position at = 0; ring_.claim_front(at)) {
-        const task t = *std::launder(reinterpret_cast<task*>(ring_.at(at).storage));
-        ring_.vacate(at);
+      ring::position at = 0;
+      if (slot* const taken = ring_.claim_front(at)) {
+        const task t = *std::launder(reinterpret_cast<task*>(taken->storage));
+        ring_.vacate(*taken, at);
         t();
         looks = 0;
       } else if (ring_.is_drained()) {

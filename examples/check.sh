@@ -141,6 +141,64 @@ END
     says err 'left undone'
     ;;
 
+  audit_log_keeps_the_order)
+    seq 200000 >lines
+    for part in 1 2; do expect 0 "$program" log <lines; done
+    says out '200000 lines written, 0 lost'
+    cat lines lines | cmp - log || fail 'the log holds other lines'
+    ;;
+
+  audit_log_writes_when_quiet)
+    mkfifo lines
+    "$program" log <lines >out 2>err &
+    exec 3>lines
+    for line in one two; do
+      printf '%s\n' "$line" >&3
+      # It reads on, so nothing but the quiet makes it write.
+      until [ "$(tail -n 1 log 2>&1)" = "$line" ] || ! kill -0 $!; do sleep 0.02; done
+      [ "$(tail -n 1 log)" = "$line" ] || fail "$line is not in the log"
+    done
+    exec 3>&-
+    wait $! || fail 'another status'
+    says out '2 lines written, 0 lost'
+    ;;
+
+  audit_log_reports_a_full_disk)
+    line=$(grep -n 'log.append(' "$source/audit_log.cpp" | cut -d: -f1)
+    printf 'one\n' >lines
+    expect 1 "$program" /dev/full <lines
+    says out '0 lines written, 1 lost'
+    says err 'audit: 1 lines lost: No space left on device'
+    says err "audit_log.cpp:$line)"
+    seq 1000 >lines
+    expect 1 "$program" /dev/full <lines
+    says out '0 lines written, 1000 lost'
+    [ "$(awk '/lines lost/ { sum += $2 } END { print sum }' err)" -eq 1000 ] ||
+      fail 'the reports do not add up'
+    ;;
+
+  audit_log_leaves_no_half_line)
+    seq 20000 >lines
+    (
+      trap '' XFSZ # so that a file past its limit is a write error
+      ulimit -f 16
+      expect 1 "$program" log <lines
+    )
+    says err 'File too large'
+    kept=$(wc -l <log)
+    says out "$kept lines written, $((20000 - kept)) lost"
+    [ "$kept" -gt 0 ] || fail 'it has kept nothing'
+    diff log lines >difference || true
+    ! grep '^<' difference || fail 'the log holds what was no line'
+    ;;
+
+  audit_log_refuses_bad_arguments)
+    expect 2 "$program" </dev/null
+    says err FILE
+    expect 2 "$program" nowhere/log </dev/null
+    says err 'nowhere/log: No such file or directory'
+    ;;
+
   *)
     printf 'no such claim: %s\n' "$claim"
     exit 2

@@ -64,7 +64,7 @@ bool push(ring& r, std::uint64_t value, errc* refusal = nullptr) {
 std::uint64_t take(ring& r, position at) {
   std::uint64_t value = 0;
   std::memcpy(&value, r.at(at).storage, sizeof value);
-  r.vacate(at);
+  r.vacate(r.at(at), at);
   return value;
 }
 

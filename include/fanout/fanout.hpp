@@ -269,7 +269,8 @@ class histogram {
 
   /// The bucket of `d`, and the longest duration that a bucket counts.
   static std::size_t bucket_of(duration d) noexcept {
-    return d.count() < 0 ? 0 : std::bit_width(static_cast<std::uint64_t>(d.count()));
+    if (d.count() < 0) return 0;
+    return static_cast<std::size_t>(std::bit_width(static_cast<std::uint64_t>(d.count())));
   }
   static duration upper_end(std::size_t bucket) noexcept {
     return duration(static_cast<duration::rep>((std::uint64_t{1} << bucket) - 1));
@@ -389,8 +390,8 @@ struct default_policy {
   static constexpr std::size_t inline_size = 40 + sizeof(void*) - sizeof(source_location);
   static constexpr bool allow_heap = true;  ///< false: a closure that does not fit does not compile
   static constexpr fanout::on_exception on_exception = report;
-  static constexpr unsigned spins = 16;   ///< looks of an idle worker, with a pause between
-  static constexpr unsigned yields = 16;  ///< further looks, with a yield between, before it parks
+  static constexpr unsigned spins = 16;   ///< looks of a searching worker, with a pause between
+  static constexpr unsigned yields = 16;  ///< looks of an idle one, with a yield, before it parks
 
   /// What follows a task from its submitter: `static context capture() noexcept`, called before the
   /// claim, and `auto enter()`, whose result is held around the task's run and destruction. What
@@ -425,7 +426,7 @@ struct timed_policy : default_policy {
 //   (5)  waiting_room's mutex: its counts, and all before a call into the room
 //   (6)  basic_pool's close mutex: the closing state, and all before a worker's end
 //   (7)  std::jthread's start and join
-//   (8)  group_state::run ended.add    -> is_done            ended.load   a group task's effect
+//   (8)  count_ended      ended.add    -> is_done            ended.load   a group task's effect
 //   (9)  group_state's mutex: its failure and its stop source
 //   (10) worker_record's stores        -> look's loads: what the sequence lock shows
 //   (11) closing's mutex: who waits for which pool
@@ -486,6 +487,18 @@ struct no_time : absent {};
 template <class Policy>
 using context_of = std::conditional_t<std::is_void_v<typename Policy::context>, no_context,
                                       typename Policy::context>;
+
+/// Fetches the line `ahead` bytes behind `p` as one that is going to be written: where another core
+/// has it, one move of the line instead of a shared copy now and its invalidation later. A hint:
+/// any address will do.
+inline void prefetch_to_write(const void* p, std::size_t ahead) noexcept {
+  [[maybe_unused]] const auto address = reinterpret_cast<std::uintptr_t>(p) + ahead;
+#if defined(__x86_64__) && defined(__GNUC__)
+  __asm__ __volatile__("prefetchw %0" : : "m"(*reinterpret_cast<const char*>(address)));
+#elif defined(__GNUC__)
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 1);
+#endif
+}
 
 template <class T> constexpr T smaller(T a, T b) noexcept { return b < a ? b : a; }
 
@@ -649,8 +662,10 @@ template <class Policy> class ring {
 
   slot<Policy>& at(position p) const noexcept { return slots_[static_cast<std::size_t>(index(p))]; }
 
-  position next(position p) const noexcept {
-    return index(p) + 1 < capacity_ ? p + 1 : (p | (one_lap_ - 1)) + 1;
+  /// The position `n` places after `p`; at most one lap.
+  position next(position p, std::uint64_t n = 1) const noexcept {
+    const std::uint64_t i = index(p) + n;
+    return i < capacity_ ? p + n : (p | (one_lap_ - 1)) + 1 + (i - capacity_);
   }
 
   /// Calls `visit` with the `count` slots and positions from `p` on.
@@ -681,6 +696,8 @@ template <class Policy> class ring {
         // Linearization point of an acceptance, and the one place that decides between accepted
         // and closed. Relaxed: the task travels by the stamp.
         if (exchange(tail_, tail, end)) return first = tail, count;
+        back_off();
+        tail = tail_.load(relaxed);
       } else if (static_cast<std::int64_t>(stamp - tail) < 0) {
         // Linearization point of a refusal: the load of the stamp. It is of the lap before, so
         // nobody had claimed this tail.
@@ -695,29 +712,36 @@ template <class Policy> class ring {
     filled.stamp.store(p + 1, release);  // (1)
   }
 
-  /// Claims the oldest task, or says that the slot next in order holds none.
-  bool claim_front(position& p) noexcept {
-    while (find_front(p)) {
-      if (exchange(head_, p, next(p))) return true;  // relaxed: edge (1) is the stamp's
+  /// Claims the oldest task, at `p`, and returns its slot; null when the slot next in order holds
+  /// none.
+  slot<Policy>* claim_front(position& p) noexcept {
+    while (slot<Policy>* const first = find_front(p)) {
+      if (exchange(head_, p, next(p))) {  // relaxed: edge (1) is the stamp's
+        // Submitters wrote the slots ahead, and the worker that takes one writes its stamp.
+        prefetch_to_write(first, 3 * sizeof(slot<Policy>));
+        return first;
+      }
+      back_off();
     }
-    return false;
+    return nullptr;
   }
 
-  void vacate(position p) noexcept {
-    at(p).stamp.store(p + one_lap_, release);  // (2)
+  void vacate(slot<Policy>& emptied, position p) noexcept {
+    emptied.stamp.store(p + one_lap_, release);  // (2)
   }
 
   /// Whether claim_front would find a task.
   bool is_ready() const noexcept {
     position p = 0;
-    return find_front(p);
+    return find_front(p) != nullptr;
   }
 
-  /// Whether claim_back would answer other than full.
-  bool has_room() const noexcept {
+  /// Whether claim_back would answer other than full, and likely so for `count` times.
+  bool has_room(std::uint64_t count = 1) const noexcept {
     for (position tail = tail_.load(relaxed);;) {
       if ((tail & closed_bit) != 0) return true;
-      if (at(tail).stamp.load(acquire) == tail) return true;  // (2)
+      const position last = next(tail, count - 1);
+      if (at(last).stamp.load(acquire) == last) return true;  // (2)
       const position now = tail_.load(relaxed);
       if (now == tail) return false;
       tail = now;
@@ -748,13 +772,20 @@ template <class Policy> class ring {
     return word.compare_exchange_weak(expected, desired, relaxed, relaxed);
   }
 
-  /// Finds the head and says whether its slot holds a task. When the stamp does not match, the head
-  /// is read again: another worker may have taken that slot and left a ready one behind it.
-  bool find_front(position& head) const noexcept {
+  /// After a lost race for the head or the tail: the winner has the line, and moves on faster than
+  /// the line would come and go.
+  static void back_off() noexcept {
+    for (unsigned i = 0; i < Policy::spins; ++i) Policy::sync::pause();
+  }
+
+  /// Finds the head, and its slot if that holds a task, else null. When the stamp does not match, the
+  /// head is read again: another worker may have taken that slot and left a ready one behind it.
+  slot<Policy>* find_front(position& head) const noexcept {
     for (head = head_.load(relaxed);;) {
-      if (at(head).stamp.load(acquire) == head + 1) return true;  // (1)
+      slot<Policy>& first = at(head);
+      if (first.stamp.load(acquire) == head + 1) return &first;  // (1)
       const position now = head_.load(relaxed);
-      if (now == head) return false;
+      if (now == head) return nullptr;
       head = now;
     }
   }
@@ -896,9 +927,9 @@ template <class Sync> class waiting_room {
 /// Decides who searches and who sleeps, as the schedulers of Go and Tokio do.
 ///
 /// A worker runs, searches or sleeps. One word counts the searching and the sleeping. At most one
-/// worker searches; the others go to sleep at once. A submitter wakes a sleeper only when nobody
-/// searches, and does the accounting for it (one sleeper less, one searcher more, one permit), so
-/// that a burst costs one wake.
+/// worker searches; the others yield for a moment, since sleep and wake cost more, and go to sleep.
+/// A submitter wakes a sleeper only when nobody searches, and does the accounting for it (one
+/// sleeper less, one searcher more, one permit), so that a burst costs one wake.
 ///
 /// Invariant: when a task is ready, somebody runs, searches or has a permit, and will look. It
 /// holds because every worker looks again after it counted itself asleep, and because whoever
@@ -991,7 +1022,7 @@ template <class Sync> class idle_protocol {
 // --- The worker's loop -----------------------------------------------------------------------
 
 /// Runs what is in the ring; when it is empty, looks whether to stop, searches, sleeps. Returns
-/// when `is_stopping` and the ring is drained. `run` takes a claimed position; `found_empty` is
+/// when `is_stopping` and the ring is drained. `run` takes a claimed slot; `found_empty` is
 /// called when nothing is ready.
 template <class Policy, class Run, class FoundEmpty, class IsStopping>
 void work(ring<Policy>& tasks, idle_protocol<typename Policy::sync>& idle, Run run,
@@ -1001,22 +1032,20 @@ void work(ring<Policy>& tasks, idle_protocol<typename Policy::sync>& idle, Run r
   bool searching = false;
   unsigned looks = 0;
   for (;;) {
-    if (typename ring<Policy>::position p = 0; tasks.claim_front(p)) {
+    typename ring<Policy>::position p = 0;
+    if (slot<Policy>* const first = tasks.claim_front(p)) {
       if (searching) idle.end_search(ready);
       searching = false;
       looks = 0;
-      run(p);
+      run(*first, p);
       continue;
     }
     found_empty();
     if (is_stopping() && tasks.is_drained()) break;
-    if (!searching && looks == 0) searching = idle.start_search();
-    if (searching && looks < Policy::spins + Policy::yields) {
-      if (looks++ < Policy::spins) {
-        sync::pause();
-      } else {
-        sync::yield();
-      }
+    if (!searching) searching = idle.start_search();
+    if (!searching && looks < Policy::spins) looks = Policy::spins;
+    if (looks < Policy::spins + Policy::yields) {
+      looks++ < Policy::spins ? sync::pause() : sync::yield();
       continue;
     }
     idle.sleep(searching, ready);
@@ -1035,14 +1064,14 @@ template <class Policy> struct taker {
   using tasks = ring<Policy>;
   using waiters = waiting_room<typename Policy::sync>;
 
-  tasks* from;  // null: the slot is in no ring
+  tasks& from;
   typename tasks::position at;
-  waiters* room;
+  waiters& room;
   source_location where;
   bool discards = false;  // drop the task instead of running it
   bool failed = false;
 
-  taker(tasks* ring, typename tasks::position position, waiters* told,
+  taker(tasks& ring, typename tasks::position position, waiters& told,
         const slot<Policy>& s) noexcept
       : from(ring), at(position), room(told), where(s.where) {}
 
@@ -1050,10 +1079,9 @@ template <class Policy> struct taker {
   virtual void report() = 0;                            // the exception being handled
   virtual void complain(const char* who) noexcept = 0;  // of it, to stderr
 
-  void vacate() noexcept {
-    if (from == nullptr) return;
-    from->vacate(at);
-    room->slot_vacated();
+  void vacate(slot<Policy>& emptied) noexcept {
+    from.vacate(emptied, at);
+    room.slot_vacated();
   }
   void fail() {
     failed = true;
@@ -1123,7 +1151,7 @@ template <class Policy, class Fn> class operation {
   static held take(slot<Policy>& from, taker<Policy>& by) noexcept {
     held task(std::move(in(from)));
     std::destroy_at(std::addressof(in(from)));
-    by.vacate();
+    by.vacate(from);
     return task;
   }
 
@@ -1323,13 +1351,13 @@ struct frame {
 class closing {
  public:
   explicit closing(const void* pool) : pool_(pool) {
-    const std::lock_guard hold(mutex_);  // (11)
+    const std::lock_guard hold(mutex());  // (11)
     is_circular_ = waits_for_this_thread(pool);
     if (!is_circular_) next_ = std::exchange(all_, this);
   }
   ~closing() {
     if (is_circular_) return;
-    const std::lock_guard hold(mutex_);  // (11)
+    const std::lock_guard hold(mutex());  // (11)
     closing** link = &all_;
     while (*link != this) link = &(*link)->next_;
     *link = next_;
@@ -1350,7 +1378,16 @@ class closing {
     return false;
   }
 
-  inline static constinit std::mutex mutex_{};
+  /// Never destroyed, so that pools at namespace scope may always close.
+  static std::mutex& mutex() noexcept {
+    static union immortal {
+      std::mutex value;
+      immortal() noexcept : value() {}
+      ~immortal() {}
+    } the;
+    return the.value;
+  }
+
   inline static constinit closing* all_ = nullptr;
 
   const void* const pool_;
@@ -1412,26 +1449,26 @@ inline void complain(const std::string& pool, std::size_t worker, const char* wh
 inline void name_this_thread([[maybe_unused]] const std::string& pool,
                              [[maybe_unused]] std::size_t worker) {
 #if defined(__linux__) || defined(__APPLE__)
-  std::string suffix(1, '/');
-  suffix += std::to_string(worker);
-  std::string name(pool, 0, 15 - suffix.size());
-  name += suffix;
+  char suffix[8], name[16];
+  const int size = std::snprintf(suffix, sizeof suffix, "/%u", static_cast<unsigned>(worker));
+  std::snprintf(name, sizeof name, "%.*s%s", 15 - size, pool.c_str(), suffix);
 #if defined(__linux__)
-  ::pthread_setname_np(::pthread_self(), name.c_str());
+  ::pthread_setname_np(::pthread_self(), name);
 #else
-  ::pthread_setname_np(name.c_str());
+  ::pthread_setname_np(name);
 #endif
 #endif
 }
 
 /// Throws, or without exceptions prints and aborts.
 [[noreturn]] inline void refuse_option(const char* option, std::size_t value, std::size_t limit) {
-  const std::string text = "fanout: options::" + std::string(option) + " is " +
-                           std::to_string(value) + "; it must be 1 to " + std::to_string(limit);
+  char text[128];
+  std::snprintf(text, sizeof text, "fanout: options::%s is %zu; it must be 1 to %zu", option, value,
+                limit);
 #if defined(__cpp_exceptions)
   throw std::invalid_argument(text);
 #else
-  std::fprintf(stderr, "%s\n", text.c_str());
+  std::fprintf(stderr, "%s\n", text);
   std::abort();
 #endif
 }
@@ -1626,7 +1663,7 @@ template <class Policy> class basic_pool {
   struct own_taker final : detail::taker<Policy> {
     basic_pool& owner;
     own_taker(basic_pool& of, position p, const detail::slot<Policy>& s) noexcept
-        : detail::taker<Policy>(&of.ring_, p, &of.room_, s), owner(of) {}
+        : detail::taker<Policy>(of.ring_, p, of.room_, s), owner(of) {}
     std::stop_token token() override { return owner.stop_.get_token(); }
     void report() override { owner.report(owner.this_worker(), this->where); }
     void complain(const char* who) noexcept override {
@@ -1680,7 +1717,7 @@ template <class Policy> class basic_pool {
   }
 
   template <class Token> void serve(std::size_t index, const Token& stop);
-  void run(detail::worker_record<Policy>& record, position at);
+  void run(detail::worker_record<Policy>& record, detail::slot<Policy>& slot, position at);
   void report(std::size_t worker, const source_location& where);
   void call_hook(const std::function<void(std::size_t)>& hook, const char* name, std::size_t index);
 
@@ -1777,13 +1814,16 @@ std::error_code basic_pool<Policy>::submit_until(detail::steady_time deadline, s
   if (answer != errc::full) return as_code(answer);
   if (is_inside()) return as_code(errc::would_deadlock);
 
-  // Yielding to the workers for a moment costs less than blocking.
+  // Yielding to the workers for a moment costs less than blocking, and to come back for each slot
+  // as it is freed would take its line from the worker.
+  const std::uint64_t worthwhile = 1 + options_.buffer / 8;
   for (unsigned i = 0; i < Policy::yields; ++i) {
     if (stop.stop_requested()) return as_code(errc::canceled);
     if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) {
       return as_code(errc::timed_out);
     }
     sync::yield();
+    if (!ring_.has_room(worthwhile)) continue;
     answer = attempt();
     if (answer != errc::full) return as_code(answer);
   }
@@ -1871,7 +1911,8 @@ void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
   detail::name_this_thread(options_.name, index);
   call_hook(options_.on_worker_start, "on_worker_start", index);
   detail::work<Policy>(
-      ring_, idle_, [this, &record = records_[index]](position at) { run(record, at); },
+      ring_, idle_,
+      [this, &record = records_[index]](auto& slot, position at) { run(record, slot, at); },
       [this] { room_.found_empty(); }, [&stop] { return stop.stop_requested(); });
   call_hook(options_.on_worker_stop, "on_worker_stop", index);
   const std::lock_guard hold(close_mutex_);  // (6)
@@ -1880,8 +1921,8 @@ void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
 }
 
 template <class Policy>
-void basic_pool<Policy>::run(detail::worker_record<Policy>& record, position at) {
-  auto& slot = ring_.at(at);
+void basic_pool<Policy>::run(detail::worker_record<Policy>& record, detail::slot<Policy>& slot,
+                             position at) {
   own_taker taker(*this, at, slot);
   // Relaxed: whoever saw the stop that follows the mark sees the mark.
   taker.discards = discards_.load(detail::relaxed);
@@ -1942,11 +1983,11 @@ template <class Policy> void basic_pool<Policy>::request_stop() {
 
 template <class Policy> void basic_pool<Policy>::discard_waiting() {
   while (!ring_.is_drained()) {
-    if (position at = 0; ring_.claim_front(at)) {
-      auto& slot = ring_.at(at);
-      own_taker taker(*this, at, slot);
+    position at = 0;
+    if (auto* const slot = ring_.claim_front(at)) {
+      own_taker taker(*this, at, *slot);
       taker.discards = true;
-      detail::execute(slot, taker);
+      detail::execute(*slot, taker);
       discarded_.add();
     } else {
       sync::yield();  // its submitter is between claim and publish
@@ -2065,26 +2106,35 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     parcel.place(own);
     own.where = where;
     direct_.fetch_add(1, relaxed);  // ended_ never exceeds it: same thread
-    run(nullptr, 0, own);
+    run(0, own);                    // any position: nobody reads this slot's stamp
+    count_ended(1);
   }
 
-  /// Runs tasks while some are ready, at most `limit` and until the deadline; then says whether
-  /// one may be left.
-  bool run_some(std::size_t limit, steady_time deadline) {
-    for (; limit > 0; --limit) {
+  /// Runs tasks while some are ready, at most `limit` and until the deadline; looks again so many
+  /// times before it takes there to be none.
+  void run_some(std::size_t limit, steady_time deadline, unsigned looks) {
+    std::uint64_t ran = 0;
+    while (ran < limit) {
       position at = 0;
-      if (!tasks_.claim_front(at)) return false;
-      run(&tasks_, at, tasks_.at(at));
-      if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) break;
+      if (auto* const first = tasks_.claim_front(at)) {
+        run(at, *first);
+        ++ran;
+        if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) break;
+      } else if (looks > 0) {
+        --looks;
+        sync::pause();
+      } else {
+        break;
+      }
     }
-    return tasks_.is_ready();
+    if (ran > 0) count_ended(ran);
   }
 
   /// Runs and waits until every task has ended, or the deadline; says which.
   bool wait_until(steady_time deadline) {
     bool in_time = true;
     while (in_time) {
-      run_some(std::numeric_limits<std::size_t>::max(), deadline);
+      run_some(std::numeric_limits<std::size_t>::max(), deadline, 0);
       if (is_done()) break;
       in_time = room_.wait_for_idle(deadline, [this] { return is_done() || tasks_.is_ready(); });
     }
@@ -2092,7 +2142,7 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   }
 
   void ticket_ran() {
-    run_some(turn, steady_time::max());
+    run_some(turn, steady_time::max(), Policy::spins);  // another ticket costs more than a look
     tickets_.fetch_sub(1, relaxed);
     barrier_.full();                     // (F)
     if (tasks_.is_ready()) call_help();  // behind the pool's other tasks: their turn
@@ -2162,8 +2212,8 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
 
   struct own_taker final : taker<Policy> {
     group_state& owner;
-    own_taker(group_state& of, ring<Policy>* r, position p, const slot<Policy>& s) noexcept
-        : taker<Policy>(r, p, &of.room_, s), owner(of) {}
+    own_taker(group_state& of, position p, const slot<Policy>& s) noexcept
+        : taker<Policy>(of.tasks_, p, of.room_, s), owner(of) {}
     std::stop_token token() override { return owner.token(); }
     void report() override { owner.keep_failure(this->where); }
     void complain(const char* who) noexcept override {
@@ -2171,8 +2221,8 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     }
   };
 
-  void run(ring<Policy>* from, position at, slot<Policy>& s) {
-    own_taker by(*this, from, at, s);
+  void run(position at, slot<Policy>& s) {
+    own_taker by(*this, at, s);
     by.discards = is_stopped();
     if (by.discards) skipped_.fetch_add(1, relaxed);
     if constexpr (Policy::timed) {
@@ -2184,8 +2234,12 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     } else {
       execute(s, by);
     }
-    // Whoever counts the last task as ended sees that it was the last.
-    const auto ended = ended_.fetch_add(1, acq_rel) + 1;  // (8)
+  }
+
+  /// Counts tasks that this thread ran one after another: once for all, since the line of the count
+  /// goes from core to core. Whoever counts the last one sees that it was the last.
+  void count_ended(std::uint64_t n) {
+    const auto ended = ended_.fetch_add(n, acq_rel) + n;  // (8)
     if (ended == begun()) room_.found_empty();            // (D)
   }
 
