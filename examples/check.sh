@@ -8,23 +8,7 @@ rm -rf "$3"
 mkdir -p "$3"
 cd "$3"
 
-fail() {
-  printf '%s\n' "$1"
-  cat out err
-  exit 1
-}
-
-# expect STATUS COMMAND...: runs it; its output goes to out and err.
-expect() {
-  expected=$1
-  shift
-  status=0
-  "$@" >out 2>err || status=$?
-  [ "$status" -eq "$expected" ] || fail "status $status, expected $expected"
-}
-
-# says FILE WORDS
-says() { grep -qF -- "$2" "$1" || fail "$1 does not say: $2"; }
+. "$source/expect.sh"
 
 # A tree with the names and sizes that break careless programs.
 plant_tree() {

@@ -434,12 +434,12 @@ struct timed_policy : default_policy {
 // Store-load orders. Each side writes one place and then reads the other's; one of them sees the
 // other. The barriers between stand in store_load and nowhere else.
 //
-//   (A)  publish a slot;       near(); read the idle word  |  count asleep;   far();  see the ring
-//   (B)  publish a slot;       full(); read the idle word  |  stop searching; full(); see the ring
-//   (C)  vacate a slot;        near(); read submitters     |  count blocked;  far();  try the ring
-//   (D)  count a task as done; near(); read idlers         |  count waiting;  far();  sum counts
-//   (E)  publish a group task; near(); read idlers         |  count waiting;  far();  see the ring
-//   (F)  publish a group task; full(); read tickets        |  drop a ticket;  full(); see the ring
+//   (A)  publish a slot;       light(); read the idle word | count asleep;   heavy(); see the ring
+//   (B)  publish a slot;       full();  read the idle word | stop searching; full();  see the ring
+//   (C)  vacate a slot;        light(); read submitters    | count blocked;  heavy(); try the ring
+//   (D)  count a task as done; light(); read idlers        | count waiting;  heavy(); sum counts
+//   (E)  publish a group task; light(); read idlers        | count waiting;  heavy(); see the ring
+//   (F)  publish a group task; full();  read tickets       | drop a ticket;  full();  see the ring
 
 namespace detail {
 
@@ -448,17 +448,17 @@ inline constexpr auto relaxed = std::memory_order_relaxed, acquire = std::memory
 inline constexpr std::size_t line = 64;             // a cache line
 inline constexpr std::size_t line_pair = 2 * line;  // lines that are fetched together
 
-/// The barriers of (A) to (F). The frequent side calls near(), the rare side far(): with a process
-/// barrier near() costs nothing and far() pays for both; without, both are fences.
+/// The barriers of (A) to (F). The frequent side calls light(), the rare side heavy(): with a
+/// process barrier light() costs nothing and heavy() pays for both; without, both are fences.
 template <class Sync> class store_load {
  public:
   store_load() noexcept : asymmetric_(Sync::has_process_barrier()) {}
 
-  void near() const noexcept {
+  void light() const noexcept {
     if (!asymmetric_) return Sync::fence();
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
-  void far() const noexcept {
+  void heavy() const noexcept {
     if (!asymmetric_) return Sync::fence();
     if (Sync::process_barrier()) return;
     std::fputs("fanout: membarrier(2) worked at first and is refused now\n", stderr);
@@ -493,8 +493,8 @@ using context_of = std::conditional_t<std::is_void_v<typename Policy::context>, 
 /// any address will do.
 inline void prefetch_to_write(const void* p, std::size_t ahead) noexcept {
   [[maybe_unused]] const auto address = reinterpret_cast<std::uintptr_t>(p) + ahead;
-#if defined(__x86_64__) && defined(__GNUC__)
-  __asm__ __volatile__("prefetchw %0" : : "m"(*reinterpret_cast<const char*>(address)));
+#if defined(__x86_64__) && defined(__LP64__)
+  __asm__ __volatile__("prefetchw (%0)" : : "r"(address));
 #elif defined(__GNUC__)
   __builtin_prefetch(reinterpret_cast<const void*>(address), 1);
 #endif
@@ -631,7 +631,7 @@ template <class Policy, class Fn, class Source> class parcel {
 
   object& source_;
   [[no_unique_address]] decltype(prepare(std::declval<object&>())) early_;
-  [[no_unique_address]] context context_ = context::capture();
+  context context_ = context::capture();  // no attribute: g++ 12 fails on it at -O0
 };
 
 // --- The ring --------------------------------------------------------------------------------
@@ -778,8 +778,8 @@ template <class Policy> class ring {
     for (unsigned i = 0; i < Policy::spins; ++i) Policy::sync::pause();
   }
 
-  /// Finds the head, and its slot if that holds a task, else null. When the stamp does not match, the
-  /// head is read again: another worker may have taken that slot and left a ready one behind it.
+  /// Finds the head, and its slot if that holds a task, else null. When the stamp does not match,
+  /// the head is read again: another worker may have taken that slot and left a ready one behind.
   slot<Policy>* find_front(position& head) const noexcept {
     for (head = head_.load(relaxed);;) {
       slot<Policy>& first = at(head);
@@ -821,7 +821,7 @@ template <class Sync> class waiting_room {
 
   /// After a slot was vacated: calls a blocked submitter.
   void slot_vacated() noexcept {
-    barrier_.near();  // (C)
+    barrier_.light();  // (C)
     if (submitters_.load(relaxed) != 0) [[unlikely]] {
       const lock hold(mutex_);  // (5)
       call_one();
@@ -830,7 +830,7 @@ template <class Sync> class waiting_room {
 
   /// After counts changed and nothing is ready: the idlers look again.
   void found_empty() noexcept {
-    barrier_.near();  // (D)
+    barrier_.light();  // (D)
     if (idlers_.load(relaxed) != 0) [[unlikely]] {
       const lock hold(mutex_);  // (5)
       idle_.notify_all();
@@ -860,7 +860,7 @@ template <class Sync> class waiting_room {
       lock hold(mutex_);  // (5)
       add(submitters_, 1);
       hold.unlock();
-      barrier_.far();  // (C)
+      barrier_.heavy();  // (C)
       errc answer = attempt();
       hold.lock();  // (5)
       if (answer == errc::full) {
@@ -889,7 +889,7 @@ template <class Sync> class waiting_room {
   template <class IsIdle> bool wait_for_idle(steady_time deadline, IsIdle is_idle) {
     lock hold(mutex_);  // (5)
     add(idlers_, 1);
-    barrier_.far();  // (D)
+    barrier_.heavy();  // (D)
     bool idle = is_idle();
     for (bool in_time = true; !idle && in_time; idle = is_idle()) {
       in_time = wait_once(idle_, hold, deadline);
@@ -941,7 +941,7 @@ template <class Sync> class idle_protocol {
 
   /// After a slot was published, or the ring closed: sees to it that somebody looks.
   void notify() noexcept {
-    barrier_.near();  // (A)
+    barrier_.light();  // (A)
     if (sleeping(word_.load(relaxed)) != 0) notify_sleepers();
   }
 
@@ -970,7 +970,7 @@ template <class Sync> class idle_protocol {
   /// The caller is the searcher afterwards.
   template <class Ready> void sleep(bool is_searching, Ready ready) noexcept {
     word_.fetch_add(is_searching ? one_sleeping - one_searching : one_sleeping, relaxed);
-    barrier_.far();                          // (A)
+    barrier_.heavy();                        // (A)
     if (ready() && claim_sleeper()) return;  // woken by itself
     for (;;) {
       std::uint32_t permits = permits_.load(relaxed);
