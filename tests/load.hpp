@@ -39,9 +39,9 @@
 
 namespace support {
 
-/// `n`, or a tenth of it where a sanitizer makes each step dearer.
+/// `n`, or a tenth of it where a sanitizer, or an emulator (FANOUT_TESTS_BRIEF), makes steps dearer.
 constexpr std::size_t load(std::size_t n) {
-#if defined(FANOUT_TESTS_SANITIZED)
+#if defined(FANOUT_TESTS_SANITIZED) || defined(FANOUT_TESTS_BRIEF)
   return n / 10;
 #else
   return n;
