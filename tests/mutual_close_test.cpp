@@ -3,9 +3,13 @@
 #include <fanout/fanout.hpp>
 
 #include <array>
+#include <chrono>
 #include <latch>
 #include <memory>
 #include <system_error>
+#include <utility>
+
+#include "support.hpp"
 
 namespace {
 
@@ -46,6 +50,27 @@ TEST(MutualClose, AWorkerMayCloseAnotherPool) {
   }
   EXPECT_FALSE(answer);
   EXPECT_EQ(other.try_do([] {}), fanout::ErrClosed);
+}
+
+// A worker of the first pool closes the second, and there, as it discards a task, the other two.
+TEST(MutualClose, WhoIsInsideTwoPoolsMayCloseAThird) {
+  fanout::pool first;
+  fanout::pool second;
+  fanout::pool third;
+  std::error_code of_first;
+  std::error_code of_third = fanout::ErrFull;
+  support::on_worker(first, [&] {
+    support::occupied busy(second);
+    std::shared_ptr<void> capture(nullptr, [&](void*) {
+      of_third = third.close();
+      of_first = first.close();
+      busy.release();
+    });
+    EXPECT_FALSE(second.try_do([mine = std::move(capture)] {}));
+    return second.close_for(std::chrono::seconds(0));
+  });
+  EXPECT_FALSE(of_third);
+  EXPECT_EQ(of_first, fanout::errc::would_deadlock);
 }
 
 }  // namespace

@@ -18,15 +18,22 @@ namespace {
 
 using fanout::errc;
 
-/// A platform on which this thread can be interrupted once, just before it next acquires a stamp.
+/// A platform on which this thread can be interrupted once: between its next two loads, which in every
+/// call are those of the head or tail and of a stamp, or just before it next claims.
 struct interruptible_sync : fanout::detail::native_sync {
-  inline static thread_local std::function<void()> interrupt;
+  inline static thread_local std::function<void()> interrupt, interrupt_claim;
+  inline static thread_local bool has_loaded = false;
 
   template <class T> struct atomic : std::atomic<T> {
     using std::atomic<T>::atomic;
     T load(std::memory_order order) const noexcept {
-      if (order == std::memory_order_acquire && interrupt) std::exchange(interrupt, nullptr)();
+      if (interrupt && std::exchange(has_loaded, !has_loaded)) std::exchange(interrupt, nullptr)();
       return std::atomic<T>::load(order);
+    }
+    bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
+                               std::memory_order failure) noexcept {
+      if (interrupt_claim) std::exchange(interrupt_claim, nullptr)();
+      return std::atomic<T>::compare_exchange_weak(expected, desired, success, failure);
     }
   };
 };
@@ -284,6 +291,28 @@ TEST(RingInterrupted, TaskBehindOneThatAnotherTookIsFound) {
       EXPECT_EQ(value, 2u);
     }
   }
+}
+
+TEST(RingInterrupted, LostRaceForATaskEndsWithTheNextTask) {
+  ring r(2);
+  std::uint64_t other = 0;
+  std::uint64_t value = 0;
+  ASSERT_TRUE(push(r, 1) && push(r, 2));
+  interruptible_sync::interrupt_claim = [&] { pop(r, other); };
+  EXPECT_TRUE(pop(r, value));
+  EXPECT_EQ(other, 1u);
+  EXPECT_EQ(value, 2u);
+}
+
+TEST(RingInterrupted, LostRaceForASlotEndsWithTheNextSlot) {
+  ring r(2);
+  std::uint64_t value = 0;
+  interruptible_sync::interrupt_claim = [&] { push(r, 1); };
+  EXPECT_TRUE(push(r, 2));
+  EXPECT_TRUE(pop(r, value));
+  EXPECT_EQ(value, 1u);
+  EXPECT_TRUE(pop(r, value));
+  EXPECT_EQ(value, 2u);
 }
 
 TEST(RingInterrupted, RoomBehindASlotThatAnotherFilledIsFound) {

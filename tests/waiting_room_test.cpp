@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -15,9 +17,41 @@ namespace {
 
 using namespace std::chrono_literals;
 using fanout::errc;
-using support::watched_sync;
-using waiting_room = fanout::detail::waiting_room<watched_sync>;
 using fanout::detail::steady_time;
+/// Counts the locks of this thread besides.
+struct watched_sync : support::watched_sync {
+  inline static thread_local std::uint64_t locks = 0;
+  struct mutex : std::mutex {
+    void lock() {
+      ++locks;
+      std::mutex::lock();
+    }
+  };
+  // Waits on the mutex below: what a wait locks again does not count.
+  struct condition_variable : support::watched_sync::condition_variable {
+    using base = support::watched_sync::condition_variable;
+    void wait(std::unique_lock<mutex>& hold) {
+      auto below = lent(hold);
+      base::wait(below);
+      give_back(hold, below);
+    }
+    std::cv_status wait_until(std::unique_lock<mutex>& hold, steady_time deadline) {
+      auto below = lent(hold);
+      const auto status = base::wait_until(below, deadline);
+      give_back(hold, below);
+      return status;
+    }
+
+   private:
+    static std::unique_lock<std::mutex> lent(std::unique_lock<mutex>& hold) {
+      return {*hold.release(), std::adopt_lock};
+    }
+    static void give_back(std::unique_lock<mutex>& hold, std::unique_lock<std::mutex>& below) {
+      hold = {static_cast<mutex&>(*below.release()), std::adopt_lock};
+    }
+  };
+};
+using waiting_room = fanout::detail::waiting_room<watched_sync>;
 using clock = std::chrono::steady_clock;
 
 constexpr steady_time forever = steady_time::max();
@@ -201,6 +235,18 @@ TEST_F(WaitingRoom, NobodyInsideCostsNoWake) {
   EXPECT_EQ(served, 0);
   vacate();
   join();
+}
+
+TEST_F(WaitingRoom, TakesNoLockWhenWhoWaitedHasGone) {
+  EXPECT_EQ(wait(clock::now()), errc::timed_out);
+  slots = 1;
+  EXPECT_EQ(wait(), errc{});
+  EXPECT_FALSE(room.wait_for_idle(clock::now(), never));
+  const auto before = watched_sync::locks;
+  EXPECT_GT(before, 0u);
+  vacate();
+  room.found_empty();
+  EXPECT_EQ(watched_sync::locks, before);
 }
 
 // --- Idlers

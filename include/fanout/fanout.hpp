@@ -133,6 +133,13 @@ inline constexpr errc ErrFull = errc::full, ErrClosed = errc::closed;
 
 namespace detail {
 
+/// Never destroyed, so that pools at namespace scope may always use it.
+template <class T> union immortal {
+  T value;
+  constexpr immortal() noexcept : value() {}
+  ~immortal() {}
+};
+
 class error_category final : public std::error_category {
  public:
   constexpr error_category() noexcept = default;
@@ -140,8 +147,7 @@ class error_category final : public std::error_category {
   std::string message(int value) const override { return row_of(value).text; }
   std::error_condition default_error_condition(int value) const noexcept override {
     const row& known = row_of(value);
-    if (&known == rows) return {value, *this};
-    return known.condition;
+    return &known == rows ? std::error_condition(value, *this) : known.condition;
   }
 
  private:
@@ -162,13 +168,7 @@ class error_category final : public std::error_category {
   }
 };
 
-// Constant-initialised and never destroyed, so that pools at namespace scope may always use it.
-union immortal_category {
-  error_category value;
-  constexpr immortal_category() noexcept : value() {}
-  ~immortal_category() {}
-};
-inline constinit immortal_category the_category{};
+inline constinit immortal<error_category> the_category{};
 
 }  // namespace detail
 
@@ -428,7 +428,7 @@ struct timed_policy : default_policy {
 //   (7)  std::jthread's start and join
 //   (8)  count_ended      ended.add    -> is_done            ended.load   a group task's effect
 //   (9)  group_state's mutex: its failure and its stop source
-//   (10) worker_record's stores        -> look's loads: what the sequence lock shows
+//   (10) sequence_lock::write, stores  -> sequence_lock::read, loads: the value
 //   (11) closing's mutex: who waits for which pool
 //
 // Store-load orders. Each side writes one place and then reads the other's; one of them sees the
@@ -480,9 +480,7 @@ template <class Policy> struct taker;
 struct absent {};
 struct no_context : absent {
   static no_context capture() noexcept { return {}; }
-  absent enter() const noexcept { return {}; }
 };
-struct no_time : absent {};
 
 template <class Policy>
 using context_of = std::conditional_t<std::is_void_v<typename Policy::context>, no_context,
@@ -503,19 +501,7 @@ inline void prefetch_to_write(const void* p, std::size_t ahead) noexcept {
 template <class T> constexpr T smaller(T a, T b) noexcept { return b < a ? b : a; }
 
 template <class Range> using iterator_of = decltype(std::begin(std::declval<Range&>()));
-template <class Range>
-concept tells_size = requires(Range& range) { std::size(range); } || requires(Range& range) {
-  { std::end(range) } -> std::sized_sentinel_for<iterator_of<Range>>;
-};
 template <class Range> using reference_of = decltype(*std::declval<iterator_of<Range>&>());
-
-template <tells_size Range> std::size_t size_of(Range& range) {
-  if constexpr (requires { std::size(range); }) {
-    return static_cast<std::size_t>(std::size(range));
-  } else {
-    return static_cast<std::size_t>(std::end(range) - std::begin(range));
-  }
-}
 
 /// An object that is made and destroyed by hand.
 template <class T> struct manual {
@@ -540,7 +526,7 @@ template <class Policy> struct alignas(line) slot {
   alignas(std::max_align_t) std::byte storage[Policy::inline_size];
   source_location where;
   [[no_unique_address]] manual<context_of<Policy>> context;
-  [[no_unique_address]] manual<std::conditional_t<Policy::timed, steady_time, no_time>> accepted_at;
+  [[no_unique_address]] std::conditional_t<Policy::timed, steady_time, absent> accepted_at;
 };
 
 static_assert(sizeof(source_location) != sizeof(void*) || sizeof(slot<default_policy>) == line,
@@ -575,7 +561,8 @@ inline constexpr bool fits_slot =
 template <class Policy, class Fn> class operation;
 
 /// A callable on its way into a slot, there to be an Fn. The constructor does all that may throw,
-/// and moves nothing; place() does the rest. Source is the reference that the submitter passed.
+/// and moves nothing; place() does the rest. Source is the reference that the submitter passed, at
+/// `where`.
 template <class Policy, class Fn, class Source> class parcel {
   using object = std::remove_reference_t<Source>;
   using context = context_of<Policy>;
@@ -600,7 +587,8 @@ template <class Policy, class Fn, class Source> class parcel {
   /// Whether the constructor copies nothing and captures nothing.
   static constexpr bool is_trivial = fits && late && std::derived_from<context, absent>;
 
-  explicit parcel(object& source) : source_(source), early_(prepare(source)) {}
+  parcel(object& source, const source_location& where)
+      : source_(source), where_(where), early_(prepare(source)) {}
 
   void place(slot<Policy>& in) noexcept {
     if constexpr (fits && late) {
@@ -612,8 +600,9 @@ template <class Policy, class Fn, class Source> class parcel {
       ::new (in.storage) box<Fn>(std::move(early_));
     }
     in.run = &operation<Policy, Fn>::execute;
+    in.where = where_;
     in.context.put(std::move(context_));
-    if constexpr (Policy::timed) in.accepted_at.put(std::chrono::steady_clock::now());
+    if constexpr (Policy::timed) in.accepted_at = std::chrono::steady_clock::now();
   }
 
  private:
@@ -630,6 +619,7 @@ template <class Policy, class Fn, class Source> class parcel {
   }
 
   object& source_;
+  const source_location& where_;
   [[no_unique_address]] decltype(prepare(std::declval<object&>())) early_;
   context context_ = context::capture();  // no attribute: g++ 12 fails on it at -O0
 };
@@ -712,6 +702,11 @@ template <class Policy> class ring {
     filled.stamp.store(p + 1, release);  // (1)
   }
 
+  template <class Parcel> void fill(slot<Policy>& claimed, position p, Parcel& parcel) noexcept {
+    parcel.place(claimed);
+    publish(claimed, p);
+  }
+
   /// Claims the oldest task, at `p`, and returns its slot; null when the slot next in order holds
   /// none.
   slot<Policy>* claim_front(position& p) noexcept {
@@ -741,7 +736,8 @@ template <class Policy> class ring {
     for (position tail = tail_.load(relaxed);;) {
       if ((tail & closed_bit) != 0) return true;
       const position last = next(tail, count - 1);
-      if (at(last).stamp.load(acquire) == last) return true;  // (2)
+      // Relaxed: who is told comes with claim_back, which has the edge.
+      if (at(last).stamp.load(relaxed) == last) return true;
       const position now = tail_.load(relaxed);
       if (now == tail) return false;
       tail = now;
@@ -1237,77 +1233,70 @@ template <class Sync> class tally {
   typename Sync::template atomic<std::uint64_t> value_{0};
 };
 
+/// A value with one writer and any readers: a sequence lock. While the version is odd, the value is
+/// being written. Progress: a reader waits for a writer that stalls in its few stores.
+template <class Sync, class T> class sequence_lock {
+  template <class U> using atomic = typename Sync::template atomic<U>;
+  using words = std::array<std::uintptr_t, sizeof(T) / sizeof(std::uintptr_t)>;
+
+ public:
+  void write(const T& value) noexcept {
+    const auto image = std::bit_cast<words>(value);
+    const std::uint32_t even = version_.load(relaxed);
+    version_.store(even + 1, relaxed);  // stays before the next store, which releases
+    for (std::size_t i = 0; i < image.size(); ++i) words_[i].store(image[i], release);  // (10)
+    version_.store(even + 2, release);                                                  // (10)
+  }
+
+  T read() const noexcept {
+    for (words image{};; Sync::yield()) {
+      const std::uint32_t before = version_.load(acquire);                                // (10)
+      for (std::size_t i = 0; i < image.size(); ++i) image[i] = words_[i].load(acquire);  // (10)
+      // Relaxed: stays behind those loads, which acquire.
+      if (before % 2 == 0 && version_.load(relaxed) == before) return std::bit_cast<T>(image);
+    }
+  }
+
+ private:
+  atomic<std::uint32_t> version_{0};
+  std::array<atomic<std::uintptr_t>, std::tuple_size_v<words>> words_{};
+};
+
+/// The task that a worker runs; while `since` is the clock's epoch, none.
+struct shown_task {
+  steady_time since;
+  source_location where;
+};
+
 /// What one worker counts, and the task that it runs. One writer; others read at any time.
 template <class Policy> struct alignas(line_pair) worker_record {
-  using sync = typename Policy::sync;
-  tally<sync> completed, failed, discarded;
+  tally<typename Policy::sync> completed, failed, discarded;
 };
 
 /// The same with times.
 template <class Policy>
   requires(Policy::timed)
 struct alignas(line_pair) worker_record<Policy> {
-  using sync = typename Policy::sync;
-  template <class T> using atomic = typename sync::template atomic<T>;
-  using words = std::array<std::uintptr_t, sizeof(source_location) / sizeof(std::uintptr_t)>;
-
-  tally<sync> completed, failed, discarded;
-  std::array<tally<sync>, 64> waited, ran;  // by histogram::bucket_of
-
-  // The running task, under a sequence lock: while the version is odd it is being written. (10)
-  atomic<std::uint32_t> version{0};
-  atomic<steady_time::rep> began{0};  // since the clock's epoch; 0: none runs
-  std::array<atomic<std::uintptr_t>, std::tuple_size_v<words>> where{};
-
-  /// Shows what runs now. Only the worker itself writes.
-  void show(steady_time::rep since, const words& place) noexcept {
-    const std::uint32_t even = version.load(relaxed);
-    version.store(even + 1, relaxed);  // stays before the next store, which releases
-    began.store(since, release);       // (10)
-    for (std::size_t i = 0; i < where.size(); ++i) where[i].store(place[i], release);  // (10)
-    version.store(even + 2, release);                                                  // (10)
-  }
-
-  /// Makes `longest` this worker's task, if that began earlier.
-  void look(std::size_t worker, steady_time now,
-            std::optional<running_task>& longest) const noexcept {
-    std::uint32_t before = 0;
-    steady_time::rep since = 0;
-    words place{};
-    do {
-      before = version.load(acquire);                                                    // (10)
-      since = began.load(acquire);                                                       // (10)
-      for (std::size_t i = 0; i < place.size(); ++i) place[i] = where[i].load(acquire);  // (10)
-    } while (before % 2 != 0 || version.load(relaxed) != before);
-    const steady_time start{steady_time::duration(since)};
-    const auto elapsed = start < now ? now - start : steady_time::duration(0);
-    if (since == 0 || (longest && longest->elapsed >= elapsed)) return;
-    longest = running_task{worker, std::bit_cast<source_location>(place), elapsed};
-  }
+  tally<typename Policy::sync> completed, failed, discarded;
+  std::array<tally<typename Policy::sync>, 64> waited, ran;  // by histogram::bucket_of
+  sequence_lock<typename Policy::sync, shown_task> shown;
 };
 
-/// While it lives, its worker's record shows a task; then shows what it did before.
+/// While it lives, its worker's record shows a task; then shows what it did before. The times of a
+/// task that was accepted by the pool, not by a group, are counted.
 template <class Policy> class timed_run {
   using record = worker_record<Policy>;
   using clock = std::chrono::steady_clock;
 
  public:
-  /// A task of a group, whose times are not counted.
-  timed_run(record& of, const source_location& place) noexcept
-      : record_(of), outer_began_(of.began.load(relaxed)) {  // relaxed: this thread wrote them
-    for (std::size_t i = 0; i < outer_where_.size(); ++i) {
-      outer_where_[i] = of.where[i].load(relaxed);
-    }
-    of.show(began_.time_since_epoch().count(), std::bit_cast<typename record::words>(place));
-  }
-  /// A task of the pool.
-  timed_run(record& of, const source_location& place, steady_time accepted_at) noexcept
-      : timed_run(of, place) {
-    counts_ = true;
-    of.waited[histogram::bucket_of(began_ - accepted_at)].add();
+  timed_run(record& of, const source_location& where,
+            std::optional<steady_time> accepted_at) noexcept
+      : record_(of), counts_(accepted_at) {
+    of.shown.write({began_, where});
+    if (counts_) of.waited[histogram::bucket_of(began_ - *accepted_at)].add();
   }
   ~timed_run() {
-    record_.show(outer_began_, outer_where_);
+    record_.shown.write(outer_);
     if (counts_) record_.ran[histogram::bucket_of(clock::now() - began_)].add();
   }
   timed_run(const timed_run&) = delete;
@@ -1315,10 +1304,9 @@ template <class Policy> class timed_run {
 
  private:
   record& record_;
+  const bool counts_;
   const steady_time began_ = clock::now();
-  const steady_time::rep outer_began_;
-  typename record::words outer_where_;
-  bool counts_ = false;
+  const shown_task outer_ = record_.shown.read();
 };
 
 // --- Odds and ends ---------------------------------------------------------------------------
@@ -1378,13 +1366,8 @@ class closing {
     return false;
   }
 
-  /// Never destroyed, so that pools at namespace scope may always close.
   static std::mutex& mutex() noexcept {
-    static union immortal {
-      std::mutex value;
-      immortal() noexcept : value() {}
-      ~immortal() {}
-    } the;
+    static immortal<std::mutex> the;
     return the.value;
   }
 
@@ -1412,19 +1395,23 @@ steady_time deadline_at(const std::chrono::time_point<Clock, Duration>& tp) {
   return deadline_after(seconds(tp.time_since_epoch()) - seconds(Clock::now().time_since_epoch()));
 }
 
+template <class T>
+concept duration = requires(const T& d) { deadline_after(d); };
+template <class T>
+concept time_point = requires(const T& tp) { deadline_at(tp); };
+
 /// Writes one line about the exception being handled to stderr: who threw it, of which worker.
 inline void complain(const std::string& pool, std::size_t worker, const char* who,
                      const source_location* where = nullptr) noexcept {
   [[maybe_unused]] const auto print = [&](const char* reason) {
-    char text[2048];
+    char place[1024] = "", text[2048];
+    if (where != nullptr) {
+      std::snprintf(place, sizeof place, " submitted at %s:%u", where->file_name(),
+                    static_cast<unsigned>(where->line()));
+    }
     const int size =
-        where == nullptr
-            ? std::snprintf(text, sizeof text, "fanout: pool \"%.99s\", worker %zu: %s threw: %s",
-                            pool.c_str(), worker, who, reason)
-            : std::snprintf(text, sizeof text,
-                            "fanout: pool \"%.99s\", worker %zu: %s submitted at %s:%u threw: %s",
-                            pool.c_str(), worker, who, where->file_name(),
-                            static_cast<unsigned>(where->line()), reason);
+        std::snprintf(text, sizeof text, "fanout: pool \"%.99s\", worker %zu: %s%s threw: %s",
+                      pool.c_str(), worker, who, place, reason);
     const std::size_t end = size < 0 ? 0 : smaller(static_cast<std::size_t>(size), sizeof text - 1);
     for (std::size_t i = 0; i < end; ++i) text[i] = text[i] == '\n' ? ' ' : text[i];
     text[end] = '\n';
@@ -1472,8 +1459,6 @@ inline void name_this_thread([[maybe_unused]] const std::string& pool,
   std::abort();
 #endif
 }
-
-inline std::error_code as_code(errc e) noexcept { return {static_cast<int>(e), category()}; }
 
 /// A suspended coroutine as a task.
 struct resumption : discardable {
@@ -1545,9 +1530,9 @@ template <class Policy> class basic_pool {
   /// being filled or being emptied. Never blocks.
   template <detail::callable F>
   [[nodiscard]] std::error_code try_do(F&& f, source_location where = source_location::current()) {
-    if (detail::is_empty_task(f)) return detail::as_code(errc::empty_task);
-    detail::parcel<Policy, std::decay_t<F>, F&&> parcel(f);
-    return answer(offer(parcel, where));
+    if (detail::is_empty_task(f)) return make_error_code(errc::empty_task);
+    detail::parcel<Policy, std::decay_t<F>, F&&> parcel(f, where);
+    return answer(offer(parcel));
   }
 
   /// Submits `f`. Blocks while the buffer is full. Blocked callers are not served in order.
@@ -1564,18 +1549,16 @@ template <class Policy> class basic_pool {
   }
 
   /// The same, blocking for `duration` at most. Saturates: hours::max() is forever.
-  template <class Rep, class Period, detail::callable F>
-  [[nodiscard]] std::error_code try_do_for(const std::chrono::duration<Rep, Period>& duration,
-                                           F&& f,
+  template <detail::callable F>
+  [[nodiscard]] std::error_code try_do_for(const detail::duration auto& duration, F&& f,
                                            source_location where = source_location::current()) {
     return submit_until<F&&>([&] { return detail::deadline_after(duration); }, {}, f, where);
   }
 
   /// The same, blocking until `deadline` at most. Its clock is read once; steady_clock waits.
-  template <class Clock, class Duration, detail::callable F>
-  [[nodiscard]] std::error_code try_do_until(
-      const std::chrono::time_point<Clock, Duration>& deadline, F&& f,
-      source_location where = source_location::current()) {
+  template <detail::callable F>
+  [[nodiscard]] std::error_code try_do_until(const detail::time_point auto& deadline, F&& f,
+                                             source_location where = source_location::current()) {
     return submit_until<F&&>([&] { return detail::deadline_at(deadline); }, {}, f, where);
   }
 
@@ -1613,13 +1596,10 @@ template <class Policy> class basic_pool {
   std::error_code wait_idle() { return idle_until(detail::steady_time::max()); }
 
   /// The same, blocking for `duration` or until `deadline` at most, then timed_out.
-  template <class Rep, class Period>
-  [[nodiscard]] std::error_code wait_idle_for(const std::chrono::duration<Rep, Period>& duration) {
+  [[nodiscard]] std::error_code wait_idle_for(const detail::duration auto& duration) {
     return idle_until(detail::deadline_after(duration));
   }
-  template <class Clock, class Duration>
-  [[nodiscard]] std::error_code wait_idle_until(
-      const std::chrono::time_point<Clock, Duration>& deadline) {
+  [[nodiscard]] std::error_code wait_idle_until(const detail::time_point auto& deadline) {
     return idle_until(detail::deadline_at(deadline));
   }
 
@@ -1633,13 +1613,10 @@ template <class Policy> class basic_pool {
   /// The same, draining for `duration` or until `deadline` at most; then requests stop, discards
   /// the waiting tasks and joins the running ones, however long they take, and answers timed_out.
   /// A further call shortens the deadline in force.
-  template <class Rep, class Period>
-  [[nodiscard]] std::error_code close_for(const std::chrono::duration<Rep, Period>& duration) {
+  [[nodiscard]] std::error_code close_for(const detail::duration auto& duration) {
     return close_by(detail::deadline_after(duration));
   }
-  template <class Clock, class Duration>
-  [[nodiscard]] std::error_code close_until(
-      const std::chrono::time_point<Clock, Duration>& deadline) {
+  [[nodiscard]] std::error_code close_until(const detail::time_point auto& deadline) {
     return close_by(detail::deadline_at(deadline));
   }
 
@@ -1680,44 +1657,35 @@ template <class Policy> class basic_pool {
     return opts;
   }
 
-  template <class Parcel> errc offer(Parcel& parcel, const source_location& where) noexcept {
+  template <class Parcel> errc offer(Parcel& parcel) noexcept {
     position at = 0;
     errc why = accepted;
     if (ring_.claim_back(1, at, why) == 0) return why;
-    fill(ring_.at(at), at, parcel, where);
+    ring_.fill(ring_.at(at), at, parcel);
     idle_.notify();
     return accepted;
-  }
-
-  template <class Parcel>
-  void fill(detail::slot<Policy>& slot, position at, Parcel& parcel,
-            const source_location& where) noexcept {
-    parcel.place(slot);
-    slot.where = where;
-    ring_.publish(slot, at);
   }
 
   std::error_code answer(errc why) noexcept {
     if (why == errc::full) [[unlikely]] {
       rejected_.fetch_add(1, detail::relaxed);  // a counter that publishes nothing
     }
-    return detail::as_code(why);
+    return make_error_code(why);
   }
 
   /// `deadline` is asked for when the buffer is full, so that no clock is read when it is not.
   template <class Source, class Deadline>
   std::error_code submit_until(Deadline deadline, const std::stop_token& stop,
                                std::remove_reference_t<Source>& f, const source_location& where) {
-    if (detail::is_empty_task(f)) return detail::as_code(errc::empty_task);
-    detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f);
-    errc answer = offer(parcel, where);
+    if (detail::is_empty_task(f)) return make_error_code(errc::empty_task);
+    detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f, where);
+    errc answer = offer(parcel);
     if (answer == errc::full) [[unlikely]]
-      answer = wait_for_room(deadline(), stop, parcel, where);
-    return detail::as_code(answer);
+      answer = wait_for_room(deadline(), stop, parcel);
+    return make_error_code(answer);
   }
   template <class Parcel>
-  errc wait_for_room(detail::steady_time deadline, const std::stop_token& stop, Parcel& parcel,
-                     const source_location& where);
+  errc wait_for_room(detail::steady_time deadline, const std::stop_token& stop, Parcel& parcel);
 
   bool is_inside() const noexcept { return detail::frame::of(this) != nullptr; }
 
@@ -1729,17 +1697,45 @@ template <class Policy> class basic_pool {
 
   template <class Token> void serve(std::size_t index, const Token& stop);
   void run(detail::worker_record<Policy>& record, detail::slot<Policy>& slot, position at);
-  void report(std::size_t worker, const source_location& where);
-  void call_hook(const std::function<void(std::size_t)>& hook, const char* name, std::size_t index);
 
-  std::uint64_t finished() const noexcept;
-  std::error_code idle_until(detail::steady_time deadline);
+  /// Reports the exception being handled.
+  void report(std::size_t worker, const source_location& where) {
+    if (!options_.on_error) {
+      return detail::complain(options_.name, worker, "a task", &where);
+    }
+    FANOUT_TRY { options_.on_error({std::current_exception(), options_.name, worker, where}); }
+    FANOUT_CATCH_ALL { detail::complain(options_.name, worker, "on_error"); }
+  }
+
+  void call_hook(const std::function<void(std::size_t)>& hook, const char* name,
+                 std::size_t index) {
+    FANOUT_TRY {
+      if (hook) hook(index);
+    }
+    FANOUT_CATCH_ALL { detail::complain(options_.name, index, name); }
+  }
+
+  /// Tasks that have ended.
+  std::uint64_t finished() const noexcept {
+    std::uint64_t sum = discarded_.get();
+    for (std::size_t i = 0; i < options_.workers; ++i) {
+      sum += records_[i].completed.get() + records_[i].failed.get() + records_[i].discarded.get();
+    }
+    return sum;
+  }
 
   /// Whether nothing waits or runs. The sum comes before the acceptances and was never more than
   /// they were; so if it equals their later value, they were equal when that was read.
   bool is_idle() const noexcept {
     const std::uint64_t done = finished();
     return done == ring_.pushed();
+  }
+
+  std::error_code idle_until(detail::steady_time deadline) {
+    if (is_inside()) return make_error_code(errc::would_deadlock);
+    const auto idle = [this] { return is_idle(); };
+    const bool in_time = idle() || room_.wait_for_idle(deadline, idle);
+    return make_error_code(in_time ? accepted : errc::timed_out);
   }
 
   /// Closes to new work, which wakes every blocked submitter.
@@ -1816,9 +1812,9 @@ template <class Policy> basic_pool<Policy>::~basic_pool() {
 template <class Policy>
 template <class Parcel>
 errc basic_pool<Policy>::wait_for_room(detail::steady_time deadline, const std::stop_token& stop,
-                                       Parcel& parcel, const source_location& where) {
+                                       Parcel& parcel) {
   if (is_inside()) return errc::would_deadlock;
-  const auto attempt = [&] { return offer(parcel, where); };
+  const auto attempt = [&] { return offer(parcel); };
 
   // Yielding to the workers for a moment costs less than blocking, and to come back for each slot
   // as it is freed would take its line from the worker.
@@ -1849,10 +1845,10 @@ bulk_result basic_pool<Policy>::try_do_bulk(Range&& tasks, source_location where
   using element = detail::reference_of<Range>;
   using parcel = detail::parcel<Policy, std::decay_t<element>, element&&>;
   bulk_result result;
-  if constexpr (std::forward_iterator<iterator> && detail::tells_size<Range> &&
+  if constexpr (std::forward_iterator<iterator> && requires { std::ranges::size(tasks); } &&
                 parcel::is_trivial&& noexcept(*std::declval<iterator&>())&& noexcept(
                     ++std::declval<iterator&>())) {
-    const auto wanted = detail::size_of(tasks);
+    const auto wanted = static_cast<std::size_t>(std::ranges::size(tasks));
     if (wanted == 0) return result;
     std::size_t filled = 0;  // the elements before the first empty one
     for (auto it = std::begin(tasks); filled < wanted; ++it, ++filled) {
@@ -1865,8 +1861,8 @@ bulk_result basic_pool<Policy>::try_do_bulk(Range&& tasks, source_location where
       auto it = std::begin(tasks);
       ring_.for_each(at, result.accepted, [&](detail::slot<Policy>& slot, position p) {
         element&& task = *it;
-        parcel wrapped(task);
-        fill(slot, p, wrapped, where);
+        parcel wrapped(task, where);
+        ring_.fill(slot, p, wrapped);
         ++it;
       });
       idle_.notify();
@@ -1898,8 +1894,8 @@ auto basic_pool<Policy>::submit(F&& f, source_location where) {
   errc why = errc::empty_task;
   if (!detail::is_empty_task(f)) {
     source from{promise, f};
-    detail::parcel<Policy, detail::promised_task<fn, result>, source&&> parcel(from);
-    why = offer(parcel, where);
+    detail::parcel<Policy, detail::promised_task<fn, result>, source&&> parcel(from, where);
+    why = offer(parcel);
   }
   if (why == accepted) return future;
   promise = {};  // an early copy may have taken the first
@@ -1933,8 +1929,7 @@ void basic_pool<Policy>::run(detail::worker_record<Policy>& record, detail::slot
   // Relaxed: whoever saw the stop that follows the mark sees the mark.
   taker.discards = discards_.load(detail::relaxed);
   if constexpr (Policy::timed) {
-    const auto accepted_at = slot.accepted_at.take();
-    const detail::timed_run<Policy> timing(record, slot.where, accepted_at);
+    const detail::timed_run<Policy> timing(record, slot.where, slot.accepted_at);
     detail::execute(slot, taker);
   } else {
     detail::execute(slot, taker);
@@ -1942,44 +1937,7 @@ void basic_pool<Policy>::run(detail::worker_record<Policy>& record, detail::slot
   (taker.discards ? record.discarded : taker.failed ? record.failed : record.completed).add();
 }
 
-/// Reports the exception being handled.
-template <class Policy>
-void basic_pool<Policy>::report(std::size_t worker, const source_location& where) {
-  if (!options_.on_error) {
-    detail::complain(options_.name, worker, "a task", &where);
-    return;
-  }
-  FANOUT_TRY { options_.on_error({std::current_exception(), options_.name, worker, where}); }
-  FANOUT_CATCH_ALL { detail::complain(options_.name, worker, "on_error"); }
-}
-
-template <class Policy>
-void basic_pool<Policy>::call_hook(const std::function<void(std::size_t)>& hook, const char* name,
-                                   std::size_t index) {
-  FANOUT_TRY {
-    if (hook) hook(index);
-  }
-  FANOUT_CATCH_ALL { detail::complain(options_.name, index, name); }
-}
-
 // --- Waiting and closing
-
-template <class Policy> std::uint64_t basic_pool<Policy>::finished() const noexcept {
-  std::uint64_t sum = discarded_.get();
-  for (std::size_t i = 0; i < options_.workers; ++i) {
-    const auto& record = records_[i];
-    sum += record.completed.get() + record.failed.get() + record.discarded.get();
-  }
-  return sum;
-}
-
-template <class Policy>
-std::error_code basic_pool<Policy>::idle_until(detail::steady_time deadline) {
-  if (is_inside()) return detail::as_code(errc::would_deadlock);
-  const auto idle = [this] { return is_idle(); };
-  const bool in_time = idle() || room_.wait_for_idle(deadline, idle);
-  return detail::as_code(in_time ? accepted : errc::timed_out);
-}
 
 template <class Policy> void basic_pool<Policy>::request_stop() {
   const detail::frame here(this, options_.workers);
@@ -2005,13 +1963,13 @@ template <class Policy> void basic_pool<Policy>::discard_waiting() {
 template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline) {
   shut();
   const detail::closing wait(this);
-  if (wait.is_circular()) return detail::as_code(errc::would_deadlock);
+  if (wait.is_circular()) return make_error_code(errc::would_deadlock);
   std::unique_lock hold(close_mutex_);  // (6)
   if (phase_ != phase::open) {
     close_deadline_ = detail::smaller(close_deadline_, deadline);
     close_changed_.notify_all();
     while (phase_ != phase::closed) close_changed_.wait(hold);
-    return detail::as_code(errc::closed);
+    return make_error_code(errc::closed);
   }
   phase_ = phase::closing;
   close_deadline_ = deadline;
@@ -2035,7 +1993,7 @@ template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::ste
   hold.lock();                                  // (6)
   phase_ = phase::closed;
   close_changed_.notify_all();
-  return detail::as_code(late ? errc::timed_out : accepted);
+  return make_error_code(late ? errc::timed_out : accepted);
 }
 
 // --- Observers
@@ -2061,7 +2019,10 @@ std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats(
   if constexpr (Policy::timed) {
     const auto time = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < options_.workers; ++i) {
-      records_[i].look(i, time, now.longest_running);
+      const auto [since, where] = records_[i].shown.read();
+      const auto elapsed = since < time ? time - since : std::chrono::nanoseconds(0);
+      const bool is_longest = !now.longest_running || now.longest_running->elapsed < elapsed;
+      if (since != detail::steady_time() && is_longest) now.longest_running = {i, where, elapsed};
       for (std::size_t bucket = 0; bucket < now.run_time.buckets_.size(); ++bucket) {
         now.wait_time.buckets_[bucket] += records_[i].waited[bucket].get();
         now.run_time.buckets_[bucket] += records_[i].ran[bucket].get();
@@ -2093,24 +2054,20 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   explicit group_state(basic_pool<Policy>& of) noexcept : pool_(of) {}
 
   /// Queues a task, or says full. After that somebody will run it: a waiter, or a ticket.
-  template <class Parcel> errc offer(Parcel& parcel, const source_location& where) noexcept {
+  template <class Parcel> errc offer(Parcel& parcel) noexcept {
     position at = 0;
     errc why{};
     if (tasks_.claim_back(1, at, why) == 0) return why;
-    auto& slot = tasks_.at(at);
-    parcel.place(slot);
-    slot.where = where;
-    tasks_.publish(slot, at);
+    tasks_.fill(tasks_.at(at), at, parcel);
     room_.found_empty();  // (E): a sleeping waiter looks again
     call_help();
     return errc{};
   }
 
   /// Runs a task at once, from a slot of its own.
-  template <class Parcel> void run_here(Parcel& parcel, const source_location& where) {
+  template <class Parcel> void run_here(Parcel& parcel) {
     slot<Policy> own;
     parcel.place(own);
-    own.where = where;
     direct_.fetch_add(1, relaxed);  // ended_ never exceeds it: same thread
     run(0, own);                    // any position: nobody reads this slot's stamp
     count_ended(1);
@@ -2234,7 +2191,7 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     if constexpr (Policy::timed) {
       std::optional<timed_run<Policy>> shown;
       if (const auto worker = pool_.this_worker(); worker < pool_.workers()) {
-        shown.emplace(pool_.records_[worker], s.where);
+        shown.emplace(pool_.records_[worker], s.where, std::nullopt);
       }
       execute(s, by);
     } else {
@@ -2250,18 +2207,15 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   }
 
   void keep_failure(const source_location& where) {
+    const auto worker = pool_.this_worker();
     std::unique_lock hold(mutex_);  // (9)
-    const bool first = !has_failed_;
-    if (first) {
-      has_failed_ = true;
-      failure_ = {std::current_exception(), pool_.name(), pool_.this_worker(), where};
+    if (std::exchange(has_failed_, true)) {
+      hold.unlock();
+      return pool_.report(worker, where);
     }
+    failure_ = {std::current_exception(), pool_.name(), worker, where};
     hold.unlock();
-    if (first) {
-      stop();
-    } else {
-      pool_.report(pool_.this_worker(), where);
-    }
+    stop();
   }
 
   /// Sends a ticket, unless each worker has one on its way already.
@@ -2340,7 +2294,7 @@ template <class Policy> class basic_group {
   template <detail::callable F>
   [[nodiscard]] std::error_code run(F&& f, source_location where = source_location::current()) {
     return submit<F&&>(f, where, [&](auto& parcel) {
-      state_->run_here(parcel, where);
+      state_->run_here(parcel);
       return errc{};
     });
   }
@@ -2353,13 +2307,12 @@ template <class Policy> class basic_group {
   }
 
   /// The same, for `duration` at most, though a task that it runs is not cut short: timed_out.
-  template <class Rep, class Period>
-  [[nodiscard]] std::error_code wait_for(const std::chrono::duration<Rep, Period>& duration) {
+  [[nodiscard]] std::error_code wait_for(const detail::duration auto& duration) {
     if (!state_->wait_until(detail::deadline_after(duration))) {
       return make_error_code(errc::timed_out);
     }
     rethrow();
-    return detail::as_code(errc{});
+    return make_error_code(errc{});
   }
 
   /// Fires the tasks' token; those not started are skipped, and counted.
@@ -2373,10 +2326,10 @@ template <class Policy> class basic_group {
                          WhenFull when_full) {
     if (detail::is_empty_task(f)) return make_error_code(errc::empty_task);
     if (state_->is_stopped()) return make_error_code(errc::canceled);
-    detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f);
-    errc answer = state_->offer(parcel, where);
+    detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f, where);
+    errc answer = state_->offer(parcel);
     if (answer == errc::full) answer = when_full(parcel);
-    return detail::as_code(answer);
+    return make_error_code(answer);
   }
 
   void rethrow() {

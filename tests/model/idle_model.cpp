@@ -1,4 +1,4 @@
-// wait_idle against completion, and tasks that throw.
+// wait_idle against completion, tasks that throw, and what a worker shows of the task that it runs.
 
 #include "model.hpp"
 
@@ -82,5 +82,31 @@ struct throwing_task_two_workers : throwing<throwing_task_two_workers, 2> {};
 FANOUT_MODEL_SCENARIO(throwing_task);
 FANOUT_MODEL_SCENARIO(throwing_task_two_workers);
 #endif
+
+/// A value is read as it was written, whole, and none older than one read before.
+struct sequence_lock : rl::test_suite<sequence_lock, 2> {
+  struct pair {
+    std::uintptr_t first, second;
+  };
+  void before() { value.write({0, 0}); }
+  void thread(unsigned index) {
+    model::step::begin_thread();
+    if (index == 0) {
+      value.write({1, 1});
+      value.write({2, 2});
+      return;
+    }
+    for (std::uintptr_t last = 0, reads = 0; reads < 2; ++reads) {
+      const auto [first, second] = value.read();
+      model::check(first == second, "what is read was written together");
+      model::check(first >= last, "no value comes back");
+      last = first;
+    }
+  }
+  void after() { ++model::executions; }
+
+  fanout::detail::sequence_lock<model::sync, pair> value;
+};
+FANOUT_MODEL_SCENARIO(sequence_lock);
 
 }  // namespace
