@@ -64,7 +64,8 @@ static_assert(sizeof(fanout::detail::slot<untraced>) ==
               sizeof(fanout::detail::slot<default_policy>));
 static_assert(sizeof(fanout::source_location) != sizeof(void*) ||
               sizeof(fanout::detail::slot<default_policy>) == 64);
-static_assert(sizeof(fanout::detail::slot<traced>) > sizeof(fanout::detail::slot<default_policy>));
+static_assert(sizeof(fanout::detail::slot<default_policy>) != 64 || sizeof(void*) != 8 ||
+              sizeof(fanout::detail::slot<traced>) > 64);
 
 /// Notes the trace of its run, and the trace of its destruction.
 template <std::size_t Ballast> struct witness {

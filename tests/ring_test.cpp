@@ -359,7 +359,7 @@ class once {
   explicit once(std::size_t n) : words_(n / 64 + 1) {}
   bool set(std::uint64_t i) {
     const std::uint64_t bit = std::uint64_t{1} << (i % 64);
-    return (words_[i / 64].fetch_or(bit) & bit) == 0;
+    return (words_.at(static_cast<std::size_t>(i / 64)).fetch_or(bit) & bit) == 0;
   }
 
  private:
@@ -380,7 +380,7 @@ TEST_P(Ring, GivesEachValueToExactlyOneTaker) {
       for (std::uint64_t i = 0; i < each;) {
         position at = 0;
         errc why{};
-        const std::size_t got = r.claim_back(1 + i % 3, at, why);
+        const std::size_t got = r.claim_back(static_cast<std::size_t>(1 + i % 3), at, why);
         for (std::size_t k = 0; k < got; ++k, at = r.next(at)) {
           // What exceeds the end of the run is marked.
           put(r, at, i < each ? t * each + i : ~std::uint64_t{0});
@@ -397,7 +397,7 @@ TEST_P(Ring, GivesEachValueToExactlyOneTaker) {
           std::this_thread::yield();
         } else if (value != ~std::uint64_t{0}) {
           if (!seen.set(value)) ++duplicates;
-          auto& before = last[value / each];
+          auto& before = last.at(static_cast<std::size_t>(value / each));
           if (value % each < before) ++disordered;
           before = value % each;
           ++taken;
