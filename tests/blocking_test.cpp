@@ -341,6 +341,55 @@ TEST(Deadline, SaturatesToForever) {
   for (auto& a : all) EXPECT_FALSE(a.get());
 }
 
+// In steps of 1/3579545 s a year has no number of nanoseconds that 64 bits hold on the way.
+TEST(Deadline, MayBeFarInAUnitThatDividesNoNanosecond) {
+  full_pool full;
+  using tick = std::chrono::duration<std::int64_t, std::ratio<1, 3579545>>;
+  auto a = blocked([&] { return full.p.try_do_for(tick(3579545ll * 86400 * 365), no_task); });
+  EXPECT_FALSE(is_ready(a));
+  full.busy.release();
+  EXPECT_FALSE(a.get());
+}
+
+/// A platform on which something happens while this thread yields, once.
+struct yielding_sync : fanout::detail::native_sync {
+  inline static thread_local std::function<void()> meanwhile;
+  static void yield() noexcept {
+    if (meanwhile) std::exchange(meanwhile, nullptr)();
+    native_sync::yield();
+  }
+};
+struct yielding_policy : fanout::default_policy {
+  using sync = yielding_sync;
+};
+
+// Room and the end of the wait come together: the first of the answers is acceptance.
+TEST(Blocking, AcceptsWhereThereIsRoomThoughStoppedOrLate) {
+  for (const bool stopped : {true, false}) {
+    fanout::basic_pool<yielding_policy> p;
+    support::occupied first(p);
+    support::gate started;
+    support::gate release;
+    ASSERT_FALSE(p.try_do([&] {
+      started.open();
+      release.wait();
+    }));
+    support::fill(p);
+    std::stop_source stop;
+    const auto deadline = steady_clock::now() + 50ms;
+    yielding_sync::meanwhile = [&] {
+      first.release();
+      started.wait();  // one slot is free
+      stop.request_stop();
+      support::wait_until([&] { return steady_clock::now() > deadline; });
+    };
+    EXPECT_FALSE(stopped ? p.do_wait(no_task, stop.get_token())
+                         : p.try_do_until(deadline, no_task));
+    EXPECT_EQ(yielding_sync::meanwhile, nullptr);
+    release.open();
+  }
+}
+
 TEST(Deadline, MayBeInAnyUnit) {
   full_pool full;
   EXPECT_EQ(full.p.try_do_for(std::chrono::duration<double, std::milli>(0.5), no_task),

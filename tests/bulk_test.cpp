@@ -406,6 +406,54 @@ TEST(BulkThrow, OfTheRangeLeavesThePoolWhole) {
   }
 }
 
+/// Its k-th copy throws.
+struct copied_iterator : made_to_order {
+  int* copies_left = nullptr;
+  copied_iterator() = default;
+  copied_iterator(made_to_order base, int* copies) noexcept
+      : made_to_order(base), copies_left(copies) {}
+  copied_iterator(const copied_iterator& other)
+      : made_to_order(other), copies_left(other.copies_left) {
+    if (copies_left != nullptr && (*copies_left)-- == 0) throw std::runtime_error("a copy");
+  }
+  copied_iterator& operator=(const copied_iterator&) = default;
+  copied_iterator& operator++() noexcept { return ++number, *this; }
+  copied_iterator operator++(int) {
+    copied_iterator old = *this;
+    ++*this;
+    return old;
+  }
+  bool operator==(const copied_iterator& other) const noexcept { return number == other.number; }
+};
+struct copied_range {
+  copied_iterator first, last;
+  const copied_iterator& begin() const noexcept { return first; }
+  const copied_iterator& end() const noexcept { return last; }
+  std::size_t size() const noexcept { return static_cast<std::size_t>(last.number - first.number); }
+};
+
+TEST(BulkThrow, OfACopiedIteratorLeavesThePoolWhole) {
+  std::vector<int> ran;
+  bool threw = true;
+  int copies = 0;
+  for (; threw; ++copies) {
+    ran.clear();
+    int left = -1;
+    const copied_range range{{{&ran, 0}, &left}, {{&ran, 3}, &left}};
+    left = copies;
+    pool p;
+    threw = false;
+    try {
+      EXPECT_EQ(p.try_do_bulk(range).accepted, 3u);
+    } catch (const std::runtime_error&) {
+      threw = true;
+    }
+    p.close();
+    EXPECT_EQ(ran, threw ? std::vector<int>() : first(3));
+  }
+  EXPECT_GT(copies, 1);
+}
+
 // --- What it costs, counted by the platform under the pool
 
 TEST(BulkCost, IsOneClaim) {

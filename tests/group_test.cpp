@@ -164,6 +164,24 @@ TEST(GroupWaitFor, HelpsToo) {
   EXPECT_EQ(ran, 5);
 }
 
+TEST(GroupWaitFor, StartsNoTaskAfterItsDeadline) {
+  pool p;
+  const occupied busy(p);
+  group g{p};
+  int ran = 0;
+  for (int i = 0; i < 5; ++i) {
+    add(g, [&] {
+      ++ran;
+      const auto late = std::chrono::steady_clock::now() + 2ms;
+      support::wait_until([&] { return std::chrono::steady_clock::now() > late; });
+    });
+  }
+  EXPECT_EQ(g.wait_for(1ms), errc::timed_out);
+  EXPECT_EQ(ran, 1);
+  g.wait();
+  EXPECT_EQ(ran, 5);
+}
+
 // --- Who runs what
 
 TEST(Group, RunsItsTasksWithoutAWaiter) {

@@ -102,6 +102,24 @@ TEST_F(TerminateDeathTest, DoesNotCallOnError) {
       testing::ExitedWithCode(3), whole_stack);
 }
 
+// Somebody above a waiter may catch; its task ends the program all the same.
+TEST_F(TerminateDeathTest, EndsAWaiterThatWouldCatch) {
+  EXPECT_EXIT(
+      {
+        std::set_terminate([] { std::_Exit(3); });
+        crashing_pool p;
+        const support::occupied busy(p);
+        fanout::basic_group<crashing_policy> g{p};
+        if (g.try_do([] { throws(); })) std::_Exit(0);
+        try {
+          g.wait();
+        } catch (const std::runtime_error&) {
+          std::_Exit(4);
+        }
+      },
+      testing::ExitedWithCode(3), "");
+}
+
 TEST_F(Terminate, LeavesTasksThatDoNotThrowAlone) {
   crashing_pool p;
   for (int i = 0; i < 10; ++i) ASSERT_FALSE(p.try_do([] {}));

@@ -122,6 +122,26 @@ TEST(Timed, CountsNoTaskThatWasDiscarded) {
   EXPECT_EQ(p.stats().run_time.count(), 1u);
 }
 
+// The closing thread is still in the callback while the worker drops what waits.
+TEST(Timed, CountsNoTaskThatAWorkerDiscarded) {
+  pool p;
+  gate started;
+  gate may_end;
+  ASSERT_FALSE(p.try_do([&] {
+    started.open();
+    may_end.wait();
+  }));
+  started.wait();
+  for (int i = 0; i < 3; ++i) ASSERT_FALSE(p.try_do([] {}));
+  const std::stop_callback on_stop(p.get_stop_token(), [&] {
+    may_end.open();
+    support::wait_until([&] { return p.stats().discarded == 3; });
+  });
+  EXPECT_EQ(p.close_for(0s), fanout::errc::timed_out);
+  EXPECT_EQ(p.stats().run_time.count(), 1u);
+  EXPECT_EQ(p.stats().wait_time.count(), 1u);
+}
+
 TEST(Timed, MeasuresRunsBetweenTheirBounds) {
   const auto before = clock::now();
   pool p;

@@ -133,7 +133,7 @@ inline constexpr errc ErrFull = errc::full, ErrClosed = errc::closed;
 
 namespace detail {
 
-/// Never destroyed, so that pools at namespace scope may always use it.
+/// Its value is never destroyed, so that pools at namespace scope may always use it.
 template <class T> union immortal {
   T value;
   constexpr immortal() noexcept : value() {}
@@ -430,6 +430,7 @@ struct timed_policy : default_policy {
 //   (9)  group_state's mutex: its failure and its stop source
 //   (10) sequence_lock::write, stores  -> sequence_lock::read, loads: the value
 //   (11) closing's mutex: who waits for which pool
+//   (12) a stop token's request -> its observation: the closed ring, the discard mark
 //
 // Store-load orders. Each side writes one place and then reads the other's; one of them sees the
 // other. The barriers between stand in store_load and nowhere else.
@@ -500,7 +501,8 @@ inline void prefetch_to_write(const void* p, std::size_t ahead) noexcept {
 
 template <class T> constexpr T smaller(T a, T b) noexcept { return b < a ? b : a; }
 
-template <class Range> using iterator_of = decltype(std::begin(std::declval<Range&>()));
+template <class Range>
+using iterator_of = std::remove_cvref_t<decltype(std::begin(std::declval<Range&>()))>;
 template <class Range> using reference_of = decltype(*std::declval<iterator_of<Range>&>());
 
 /// An object that is made and destroyed by hand.
@@ -795,6 +797,10 @@ template <class Policy> class ring {
 
 // --- The waiting room ------------------------------------------------------------------------
 
+inline bool is_past(steady_time deadline) noexcept {
+  return deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline;
+}
+
 /// Waits once; false when the deadline has passed. steady_time::max() is no deadline.
 template <class ConditionVariable, class Lock>
 bool wait_once(ConditionVariable& on, Lock& hold, steady_time deadline) {
@@ -826,7 +832,7 @@ template <class Sync> class waiting_room {
 
   /// After counts changed and nothing is ready: the idlers look again.
   void found_empty() noexcept {
-    barrier_.light();  // (D)
+    barrier_.light();  // (D), (E)
     if (idlers_.load(relaxed) != 0) [[unlikely]] {
       const lock hold(mutex_);  // (5)
       idle_.notify_all();
@@ -885,7 +891,7 @@ template <class Sync> class waiting_room {
   template <class IsIdle> bool wait_for_idle(steady_time deadline, IsIdle is_idle) {
     lock hold(mutex_);  // (5)
     add(idlers_, 1);
-    barrier_.heavy();  // (D)
+    barrier_.heavy();  // (D), (E)
     bool idle = is_idle();
     for (bool in_time = true; !idle && in_time; idle = is_idle()) {
       in_time = wait_once(idle_, hold, deadline);
@@ -897,7 +903,7 @@ template <class Sync> class waiting_room {
  private:
   using count = typename Sync::template atomic<std::uint32_t>;
 
-  // Relaxed, as every access to the counts: the mutex orders the writers, (C) and (D) the readers.
+  // Relaxed, as every access to the counts: the mutex orders the writers, (C) to (E) the readers.
   static void add(count& to, int n) noexcept {
     to.store(to.load(relaxed) + static_cast<std::uint32_t>(n), relaxed);
   }
@@ -937,8 +943,8 @@ template <class Sync> class idle_protocol {
 
   /// After a slot was published, or the ring closed: sees to it that somebody looks.
   void notify() noexcept {
-    barrier_.light();  // (A)
-    if (sleeping(word_.load(relaxed)) != 0) notify_sleepers();
+    barrier_.light();                                                         // (A)
+    if (sleeping(word_.load(relaxed)) != 0) look_again([] { return true; });  // (B)
   }
 
   /// Makes the caller the searcher, unless there is one.
@@ -958,7 +964,7 @@ template <class Sync> class idle_protocol {
 
   /// Wakes a sleeper if something is ready and nobody searches.
   template <class Ready> void look_again(Ready ready) noexcept {
-    barrier_.full();  // (B)
+    barrier_.full();  // (A), (B)
     if (ready()) wake();
   }
 
@@ -988,11 +994,6 @@ template <class Sync> class idle_protocol {
   // Relaxed, as all operations on the word: it publishes nothing, and (A) and (B) order it.
   bool exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
     return word_.compare_exchange_weak(expected, desired, relaxed, relaxed);
-  }
-
-  void notify_sleepers() noexcept {
-    barrier_.full();  // (A), (B)
-    wake();
   }
 
   /// Turns a sleeper into the searcher, unless somebody searches or nobody sleeps.
@@ -1048,9 +1049,8 @@ void work(ring<Policy>& tasks, idle_protocol<typename Policy::sync>& idle, Run r
     searching = true;
     looks = 0;
   }
-  // A worker that ends passes the duty on: the next sleeper finds the ring drained and ends too.
+  // The searcher that ends passes the duty on: the next sleeper finds the ring drained, and ends.
   if (searching) idle.end_search(ready);
-  idle.look_again(ready);
 }
 
 // --- Running a task --------------------------------------------------------------------------
@@ -1209,7 +1209,14 @@ template <class Policy, class Fn> class operation {
 /// Runs or drops the task of a slot; its exceptions end here.
 template <class Policy> void execute(slot<Policy>& from, taker<Policy>& by) {
   if constexpr (Policy::on_exception == on_exception::terminate) {
+    struct end_of_program {
+      bool returned = false;
+      ~end_of_program() {
+        if (!returned) std::terminate();
+      }
+    } end;
     from.run(from, by);  // no handler and no noexcept frame below the task
+    end.returned = true;
   } else {
     FANOUT_TRY {
       FANOUT_TRY { from.run(from, by); }
@@ -1268,22 +1275,20 @@ struct shown_task {
   source_location where;
 };
 
+template <class Sync> struct worker_times {
+  std::array<tally<Sync>, 64> waited, ran;  // by histogram::bucket_of
+  sequence_lock<Sync, shown_task> shown;
+};
+
 /// What one worker counts, and the task that it runs. One writer; others read at any time.
-template <class Policy> struct alignas(line_pair) worker_record {
-  tally<typename Policy::sync> completed, failed, discarded;
-};
-
-/// The same with times.
 template <class Policy>
-  requires(Policy::timed)
-struct alignas(line_pair) worker_record<Policy> {
+struct alignas(line_pair) worker_record
+    : std::conditional_t<Policy::timed, worker_times<typename Policy::sync>, absent> {
   tally<typename Policy::sync> completed, failed, discarded;
-  std::array<tally<typename Policy::sync>, 64> waited, ran;  // by histogram::bucket_of
-  sequence_lock<typename Policy::sync, shown_task> shown;
 };
 
-/// While it lives, its worker's record shows a task; then shows what it did before. The times of a
-/// task that was accepted by the pool, not by a group, are counted.
+/// While it lives, its worker's record shows a task; then shows what it did before. Its times are
+/// counted from `accepted_at` on; without that, for a task of a group or a discarded one, not.
 template <class Policy> class timed_run {
   using record = worker_record<Policy>;
   using clock = std::chrono::steady_clock;
@@ -1357,7 +1362,7 @@ class closing {
 
  private:
   static bool waits_for_this_thread(const void* pool) noexcept {
-    if (frame::find(frame::innermost, pool) != nullptr) return true;
+    if (frame::of(pool) != nullptr) return true;
     for (const closing* other = all_; other != nullptr; other = other->next_) {
       if (frame::find(other->frames_, pool) != nullptr && waits_for_this_thread(other->pool_)) {
         return true;
@@ -1386,7 +1391,7 @@ steady_time deadline_after(const std::chrono::duration<Rep, Period>& d) {
   const steady_time now = std::chrono::steady_clock::now();
   if (!(d > d.zero())) return now;
   if (seconds(d) >= seconds(steady_time::max() - now) / 2) return steady_time::max();
-  return now + std::chrono::ceil<steady_time::duration>(d);
+  return now + std::chrono::ceil<steady_time::duration>(seconds(d));  // any period without overflow
 }
 
 template <class Clock, class Duration>
@@ -1746,7 +1751,7 @@ template <class Policy> class basic_pool {
 
   /// Lets the workers end once the ring is drained. The first to wake wakes the next.
   void release_workers() noexcept {
-    for (auto& worker : workers_) worker.request_stop();
+    for (auto& worker : workers_) worker.request_stop();  // (12)
     idle_.notify();
   }
 
@@ -1820,18 +1825,21 @@ errc basic_pool<Policy>::wait_for_room(detail::steady_time deadline, const std::
   // as it is freed would take its line from the worker.
   const std::uint64_t worthwhile = 1 + options_.buffer / 32;
   for (unsigned i = 0; i < Policy::yields; ++i) {
-    if (stop.stop_requested()) return errc::canceled;
-    if (deadline != detail::steady_time::max() && std::chrono::steady_clock::now() >= deadline) {
-      return errc::timed_out;
+    errc late = accepted;  // or why this attempt is the last
+    if (stop.stop_requested()) {
+      late = errc::canceled;
+    } else if (detail::is_past(deadline)) {
+      late = errc::timed_out;
+    } else {
+      sync::yield();
+      if (i + 1 < Policy::yields && !ring_.has_room(worthwhile)) continue;
     }
-    sync::yield();
-    if (i + 1 < Policy::yields && !ring_.has_room(worthwhile)) continue;
     const errc answer = attempt();
     if (answer != errc::full) return answer;
+    if (late != accepted) return late;
   }
 
-  std::optional<std::stop_callback<std::function<void()>>> on_stop;
-  if (stop.stop_possible()) on_stop.emplace(stop, [this] { room_.stir(); });
+  const std::stop_callback<std::function<void()>> on_stop(stop, [this] { room_.stir(); });
   return room_.wait_for_room(
       deadline, attempt, [this] { return ring_.has_room(); },
       [&] { return stop.stop_requested(); });
@@ -1850,20 +1858,20 @@ bulk_result basic_pool<Policy>::try_do_bulk(Range&& tasks, source_location where
                     ++std::declval<iterator&>())) {
     const auto wanted = static_cast<std::size_t>(std::ranges::size(tasks));
     if (wanted == 0) return result;
-    std::size_t filled = 0;  // the elements before the first empty one
-    for (auto it = std::begin(tasks); filled < wanted; ++it, ++filled) {
+    auto next = std::begin(tasks);  // may throw, as its copy may: before the claim
+    std::size_t filled = 0;         // the elements before the first empty one
+    for (auto it = next; filled < wanted; ++it, ++filled) {
       if (detail::is_empty_task(*it)) break;
     }
     position at = 0;
     errc why = errc::empty_task;
     if (filled > 0) result.accepted = ring_.claim_back(filled, at, why);
     if (result.accepted > 0) {
-      auto it = std::begin(tasks);
       ring_.for_each(at, result.accepted, [&](detail::slot<Policy>& slot, position p) {
-        element&& task = *it;
+        element&& task = *next;
         parcel wrapped(task, where);
         ring_.fill(slot, p, wrapped);
-        ++it;
+        ++next;
       });
       idle_.notify();
       // A claim that got less than it asked for met a slot that was not free.
@@ -1915,7 +1923,7 @@ void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
   detail::work<Policy>(
       ring_, idle_,
       [this, &record = records_[index]](auto& slot, position at) { run(record, slot, at); },
-      [this] { room_.found_empty(); }, [&stop] { return stop.stop_requested(); });
+      [this] { room_.found_empty(); }, [&stop] { return stop.stop_requested(); });  // (12)
   call_hook(options_.on_worker_stop, "on_worker_stop", index);
   const std::lock_guard hold(close_mutex_);  // (6)
   ++ended_;
@@ -1926,10 +1934,13 @@ template <class Policy>
 void basic_pool<Policy>::run(detail::worker_record<Policy>& record, detail::slot<Policy>& slot,
                              position at) {
   own_taker taker(*this, at, slot);
-  // Relaxed: whoever saw the stop that follows the mark sees the mark.
+  // Relaxed: whoever saw the stop that follows the mark sees the mark (12). A worker that did not
+  // may start one task more.
   taker.discards = discards_.load(detail::relaxed);
   if constexpr (Policy::timed) {
-    const detail::timed_run<Policy> timing(record, slot.where, slot.accepted_at);
+    std::optional<detail::steady_time> accepted_at;
+    if (!taker.discards) accepted_at = slot.accepted_at;
+    const detail::timed_run<Policy> timing(record, slot.where, accepted_at);
     detail::execute(slot, taker);
   } else {
     detail::execute(slot, taker);
@@ -1985,7 +1996,7 @@ template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::ste
   hold.unlock();
   const bool late = !in_time && !is_idle();
   if (late) {
-    discards_.store(true, detail::relaxed);  // before the stop: what waits now does not start
+    discards_.store(true, detail::relaxed);  // before the stop: (12)
     stop_.request_stop();
     discard_waiting();
   }
@@ -2007,12 +2018,16 @@ std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats(
     now.failed += records_[i].failed.get();
     now.discarded += records_[i].discarded.get();
   }
-  // Read in this order no count is ahead of the one it is part of: ended, taken, accepted.
+  // Read in this order ended is not ahead of taken, which edge (4) brings.
   const std::uint64_t ended = now.completed + now.failed + now.discarded;
   const std::uint64_t taken = ring_.popped();
-  now.accepted = ring_.pushed();
-  now.queued = detail::smaller<std::size_t>(now.accepted - taken, options_.buffer);
-  now.running = detail::smaller<std::size_t>(taken - ended, options_.workers);
+  const std::uint64_t pushed = ring_.pushed();
+  now.accepted = pushed < taken ? taken : pushed;  // nothing orders the head before the tail
+  const auto at_most = [](std::size_t limit, std::uint64_t n) {
+    return n < limit ? static_cast<std::size_t>(n) : limit;
+  };
+  now.queued = at_most(options_.buffer, now.accepted - taken);
+  now.running = at_most(options_.workers, taken - ended);
   now.rejected = rejected_.load(detail::relaxed);  // publishes nothing
   now.workers = options_.workers;
   now.capacity = options_.buffer;
@@ -2074,15 +2089,16 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   }
 
   /// Runs tasks while some are ready, at most `limit` and until the deadline; looks again so many
-  /// times before it takes there to be none.
-  void run_some(std::size_t limit, steady_time deadline, unsigned looks) {
+  /// times before it takes there to be none. False when the deadline ended it.
+  bool run_some(std::size_t limit, steady_time deadline, unsigned looks) {
     std::uint64_t ran = 0;
-    while (ran < limit) {
+    bool in_time = true;
+    while (ran < limit && in_time) {
       position at = 0;
       if (auto* const first = tasks_.claim_front(at)) {
         run(at, *first);
         ++ran;
-        if (deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline) break;
+        in_time = !is_past(deadline);
       } else if (looks > 0) {
         --looks;
         sync::pause();
@@ -2091,15 +2107,14 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
       }
     }
     if (ran > 0) count_ended(ran);
+    return in_time;
   }
 
   /// Runs and waits until every task has ended, or the deadline; says which.
   bool wait_until(steady_time deadline) {
-    bool in_time = true;
-    while (in_time) {
-      run_some(std::numeric_limits<std::size_t>::max(), deadline, 0);
-      if (is_done()) break;
-      in_time = room_.wait_for_idle(deadline, [this] { return is_done() || tasks_.is_ready(); });
+    const auto changed = [this] { return is_done() || tasks_.is_ready(); };
+    while (run_some(std::numeric_limits<std::size_t>::max(), deadline, 0) && !is_done() &&
+           room_.wait_for_idle(deadline, changed)) {
     }
     return is_done();
   }
@@ -2117,13 +2132,12 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   }
 
   void stop() noexcept {
-    stopped_.store(true,
-                   relaxed);        // publishes nothing; a late reader runs one more
-    std::unique_lock hold(mutex_);  // (9)
-    if (!stop_source_) return;
-    std::stop_source source = *stop_source_;
-    hold.unlock();
-    source.request_stop();
+    stopped_.store(true, relaxed);  // publishes nothing; a late reader runs one more
+    {
+      const std::lock_guard hold(mutex_);  // (9)
+      if (!stop_source_) return;
+    }
+    stop_source_->request_stop();  // made once
   }
 
   bool is_stopped() const noexcept { return stopped_.load(relaxed); }

@@ -63,6 +63,22 @@ struct wait_idle_against_deadline_close
 };
 FANOUT_MODEL_SCENARIO(wait_idle_against_deadline_close);
 
+/// Who reads the counters meanwhile sees no part exceed the whole.
+struct stats_against_a_task : model::scenario<stats_against_a_task, 2, 1, 3> {
+  void run(int index) {
+    if (index == 0) {
+      try_do(0);
+      static_cast<void>(pool->close());
+    } else {
+      const auto now = pool->stats();
+      model::check(now.accepted <= 1 && now.completed <= now.accepted, "one task was accepted");
+      model::check(now.queued <= now.accepted, "no more wait than were accepted");
+      model::check(now.running <= now.accepted, "no more run than were accepted");
+    }
+  }
+};
+FANOUT_MODEL_SCENARIO(stats_against_a_task);
+
 #if defined(__cpp_exceptions)
 /// A task that throws is counted and reported, and takes nothing down.
 template <class Self, int Workers> class throwing : public model::scenario<Self, 1, Workers, 2> {
