@@ -224,6 +224,27 @@ TEST(DeadlineClose, TasksWaitingWhenItDiscardsRunOrAreDiscarded) {
 
 // --- Durations
 
+// The worker takes what waits while the closing thread is still in its stop request.
+TEST(DeadlineClose, NothingStartsThatAWorkerTakesAfterTheStopRequest) {
+  pool p;
+  support::gate started;
+  support::gate may_end;
+  int ran = 0;
+  ASSERT_FALSE(p.try_do([&] {
+    started.open();
+    may_end.wait();
+  }));
+  started.wait();
+  for (int i = 0; i < 3; ++i) ASSERT_FALSE(p.try_do([&] { ++ran; }));
+  const std::stop_callback on_stop(p.get_stop_token(), [&] {
+    may_end.open();
+    support::wait_until([&] { return p.size() == 0; });
+  });
+  EXPECT_EQ(p.close_for(0s), errc::timed_out);
+  EXPECT_EQ(ran, 0);
+  EXPECT_EQ(p.stats().discarded, 3u);
+}
+
 TEST(DeadlineClose, NothingOrLessIsNow) {
   const auto times_out = [](auto close) {
     pool p;

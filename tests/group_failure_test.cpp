@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -234,6 +235,25 @@ TEST(GroupFailure, FurtherOnesGoToOnError) {
   EXPECT_EQ(all[0].worker, 0u);
   EXPECT_EQ(all[0].line, line);
   EXPECT_TRUE(all[0].in_catch_block);
+}
+
+TEST(GroupFailure, HandlerOfAFurtherOneMayUseTheGroup) {
+  const group* used = nullptr;
+  bool stopped = false;
+  pool p{{.workers = 2, .on_error = [&](const fanout::error_info&) {
+            stopped = used->get_stop_token().stop_requested();
+          }}};
+  group g{p};
+  used = &g;
+  std::latch both(2);
+  for (int i = 0; i < 2; ++i) {
+    add(g, [&] {
+      both.arrive_and_wait();
+      throw std::runtime_error("one of two");
+    });
+  }
+  EXPECT_EQ(thrown_by_wait(g), "one of two");
+  EXPECT_TRUE(stopped);
 }
 
 TEST(GroupFailure, UnseenGoesToOnError) {

@@ -197,6 +197,21 @@ TEST(Group, RunsItsTasksWithoutAWaiter) {
   EXPECT_NE(id, std::this_thread::get_id());
 }
 
+// What a full pool refused is asked for again.
+TEST(Group, RunsItsTasksWithoutAWaiterOnAPoolThatWasFull) {
+  pool p{{.buffer = 1}};
+  group g{p};
+  gate ran;
+  {
+    const occupied busy(p);
+    support::fill(p);
+    add(g, [] {});
+  }
+  ASSERT_FALSE(p.wait_idle());
+  add(g, [&] { ran.open(); });
+  ran.wait();
+}
+
 TEST(Group, RunsTasksThatNeedEachOtherSideBySide) {
   pool p{{.workers = 2}};
   for (int round = 0; round < 300; ++round) {
@@ -351,6 +366,23 @@ TEST(Group, CallsATaskOnceAsARvalueWithItsToken) {
   g.wait();
   EXPECT_TRUE(given);
   EXPECT_NE(g.get_stop_token(), p.get_stop_token());
+}
+
+TEST(Group, TokenAskedForDuringAStopRequestIsStopped) {
+  pool p;
+  for (int round = 0; round < 200; ++round) {
+    group g{p};
+    std::latch both(2);
+    std::stop_token token;
+    std::thread asking([&] {
+      both.arrive_and_wait();
+      token = g.get_stop_token();
+    });
+    both.arrive_and_wait();
+    g.request_stop();
+    asking.join();
+    ASSERT_TRUE(token.stop_requested());
+  }
 }
 
 TEST(Group, TakesTasksThatFitNoSlot) {
