@@ -256,6 +256,26 @@ TEST_F(InlineSize, IsThePolicys) {
   EXPECT_EQ(refused, 0);
 }
 
+struct cramped : default_policy {
+  static constexpr std::size_t inline_size = sizeof(void*);
+};
+
+TEST_F(InlineSize, MayBeThatOfAPointer) {
+  fanout::basic_pool<cramped> p;
+  int refused = 0;
+  EXPECT_EQ(allocations_of([&] {
+              refused += p.try_do(sized<sizeof(void*)>()) ? 1 : 0;
+              refused += p.wait_idle() ? 1 : 0;
+            }),
+            0u);
+  EXPECT_EQ(allocations_of([&] {
+              refused += p.try_do(sized<sizeof(void*) + 1>()) ? 1 : 0;
+              refused += p.wait_idle() ? 1 : 0;
+            }),
+            1u);
+  EXPECT_EQ(refused, 0);
+}
+
 struct strict : default_policy {
   static constexpr bool allow_heap = false;
 };

@@ -59,6 +59,14 @@ TEST(Errc, EachMapsToACondition) {
   EXPECT_EQ(make_error_code(errc::empty_task), std::errc::invalid_argument);
 }
 
+TEST(Category, KnowsNoOtherNumbers) {
+  for (const int value : {-1, 0, 7, 1000}) {
+    EXPECT_EQ(fanout::category().message(value), "not a fanout error");
+    EXPECT_EQ(fanout::category().default_error_condition(value),
+              std::error_condition(value, fanout::category()));
+  }
+}
+
 TEST(Errc, EachEqualsItselfOnly) {
   for (const errc a : all) {
     EXPECT_TRUE(std::error_code(a));

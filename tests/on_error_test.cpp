@@ -409,6 +409,7 @@ TEST(DefaultHandler, WritesOneLineForReasonsOfSeveralOrVeryLong) {
   const auto text = default_report(std::string(100000, 'x'), where);
   EXPECT_EQ(lines_of(text), 1);
   EXPECT_EQ(text.back(), '\n');
+  EXPECT_EQ(text.size(), 2048u);  // as long as it may be
 }
 
 std::string report_of_a_file_with_a_long_path();  // below, under another name
