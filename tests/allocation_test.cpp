@@ -44,6 +44,7 @@ using largest_inline = sized<default_policy::inline_size>;
 using smallest_boxed = sized<default_policy::inline_size + 1>;
 static_assert(sizeof(largest_inline) == default_policy::inline_size);
 
+struct alignas(std::max_align_t) most_aligned : sized<1> {};
 struct alignas(2 * alignof(std::max_align_t)) over_aligned : sized<1> {};
 
 struct throwing_move : sized<1> {
@@ -106,6 +107,7 @@ TEST_F(InlineTask, MayBeAnyKindThatFits) {
     refused += p.try_do(copies[0]) ? 1 : 0;
     refused += p.try_do(std::move(copies[1])) ? 1 : 0;
     refused += p.try_do(tasks[0]) ? 1 : 0;
+    refused += p.try_do(most_aligned()) ? 1 : 0;
     refused += p.try_do([own = std::move(number)] {}) ? 1 : 0;
     if constexpr (sizeof(function) <= default_policy::inline_size) {
       refused += p.try_do(std::move(function)) ? 1 : 0;

@@ -23,6 +23,12 @@ using fanout::pool;
 
 void ignore(const fanout::error_info&) {}
 
+TEST(Stats, OfNoPoolAreZero) {
+  const fanout::stats none;
+  EXPECT_EQ(none.accepted + none.completed + none.failed + none.discarded + none.rejected, 0u);
+  EXPECT_EQ(none.queued + none.running + none.workers + none.capacity, 0u);
+}
+
 TEST(Stats, OfANewPoolAreZero) {
   const pool p{{.workers = 3, .buffer = 7}};
   const auto now = p.stats();
