@@ -159,6 +159,25 @@ TEST_F(IdleProtocol, WhoLeavesTheSearchWakesNobodyIfNothingIsReady) {
   go = 1;
 }
 
+// Whoever was asleep may be awake, and no longer searching, when the look for something is over.
+TEST_F(IdleProtocol, WakesNobodyWhenTheLastSleeperWokeMeanwhile) {
+  put_to_sleep(1);
+  idle.look_again([this] {
+    idle.notify();
+    let_go();
+    return true;
+  });
+  EXPECT_EQ(watched_sync::unparks, 1u);
+  EXPECT_TRUE(idle.start_search());  // nobody is counted as searching
+  idle.end_search(nothing);
+  const auto before = watched_sync::parks.load();
+  put_to_sleep(1);
+  EXPECT_EQ(watched_sync::parks, before + 1);  // no permit was left over
+  EXPECT_EQ(woken, 1);
+  idle.notify();
+  let_go();
+}
+
 // A searcher that falls asleep leaves the search: the next notify finds it.
 TEST_F(IdleProtocol, SearcherThatSleepsIsWokenByTheNextNotify) {
   std::atomic<bool> awake = false;
@@ -227,6 +246,66 @@ TEST_F(IdleProtocol, LosesNoWakeUpOfOneFlagAmongSleepers) {
   idle.notify();
   for (auto& worker : workers) worker.join();
   EXPECT_EQ(taken, rounds);
+}
+
+// --- The worker between two tasks
+
+/// A platform that counts the looks of idle workers, and in which a searching worker goes on only
+/// when it may.
+struct looking_sync : watched_sync {
+  inline static std::atomic<unsigned> pauses{0};
+  inline static std::atomic<unsigned> yields{0};
+  inline static std::atomic<std::uint64_t> parks_awaited{0};  // before the searcher may go on
+
+  static void pause() noexcept {
+    ++pauses;
+    support::wait_until([] { return parks >= parks_awaited; });
+  }
+  static void yield() noexcept {
+    ++yields;
+    std::this_thread::yield();
+  }
+};
+
+struct looking_policy : fanout::default_policy {
+  static constexpr unsigned spins = 5;
+  static constexpr unsigned yields = 7;
+  using sync = looking_sync;
+};
+
+class IdleWorker : public testing::Test {
+ protected:
+  IdleWorker() {
+    watched_sync::reset();
+    looking_sync::pauses = 0;
+    looking_sync::yields = 0;
+    looking_sync::parks_awaited = 0;
+  }
+};
+
+TEST_F(IdleWorker, LooksAsOftenAsThePolicySaysBeforeItSleeps) {
+  fanout::basic_pool<looking_policy> p{{.workers = 1}};
+  support::wait_until([] { return watched_sync::parks == 1; });
+  EXPECT_EQ(looking_sync::pauses, looking_policy::spins);
+  EXPECT_EQ(looking_sync::yields, looking_policy::yields);
+}
+
+TEST_F(IdleWorker, LooksAsOftenAgainAfterATask) {
+  fanout::basic_pool<looking_policy> p{{.workers = 1}};
+  support::wait_until([] { return watched_sync::parks == 1; });
+  ASSERT_FALSE(p.try_do([] {}));
+  support::wait_until([] { return watched_sync::parks == 2; });
+  EXPECT_EQ(looking_sync::pauses, 2 * looking_policy::spins);
+  EXPECT_EQ(looking_sync::yields, 2 * looking_policy::yields);
+}
+
+// One looks for all of them.
+TEST_F(IdleWorker, SleepsWhileAnotherSearches) {
+  looking_sync::parks_awaited = 2;
+  fanout::basic_pool<looking_policy> p{{.workers = 3}};
+  support::wait_until([] { return watched_sync::parks == 3; });  // or the test's timeout
+  EXPECT_EQ(looking_sync::pauses, looking_policy::spins);
+  EXPECT_EQ(looking_sync::yields, 3 * looking_policy::yields);
 }
 
 }  // namespace
