@@ -352,9 +352,11 @@ TEST(Deadline, MayBeFarInAUnitThatDividesNoNanosecond) {
 }
 
 /// A platform on which something happens while this thread yields, once.
-struct yielding_sync : fanout::detail::native_sync {
+struct yielding_sync : watched_sync {
   inline static thread_local std::function<void()> meanwhile;
+  inline static thread_local unsigned own_yields = 0;
   static void yield() noexcept {
+    ++own_yields;
     if (meanwhile) std::exchange(meanwhile, nullptr)();
     native_sync::yield();
   }
@@ -362,6 +364,21 @@ struct yielding_sync : fanout::detail::native_sync {
 struct yielding_policy : fanout::default_policy {
   using sync = yielding_sync;
 };
+
+TEST(Blocking, IsNotNeededWhenRoomComesWhileYielding) {
+  fanout::basic_pool<yielding_policy> p;
+  support::occupied busy(p);
+  const auto accepted = support::fill(p);
+  const auto blocks = watched_sync::blocks.load();
+  yielding_sync::own_yields = 0;
+  yielding_sync::meanwhile = [&] {
+    busy.release();
+    support::wait_until([&] { return p.stats().completed == accepted + p.workers(); });
+  };
+  EXPECT_FALSE(p.do_wait(no_task));
+  EXPECT_EQ(yielding_sync::own_yields, 1u);
+  EXPECT_EQ(watched_sync::blocks, blocks);
+}
 
 // Room and the end of the wait come together: the first of the answers is acceptance.
 TEST(Blocking, AcceptsWhereThereIsRoomThoughStoppedOrLate) {

@@ -299,6 +299,18 @@ TEST_F(IdleWorker, LooksAsOftenAgainAfterATask) {
   EXPECT_EQ(looking_sync::yields, 2 * looking_policy::yields);
 }
 
+// A group's ticket looks as often for a further task before it is given up; a waiter sleeps at once.
+TEST_F(IdleWorker, LooksAgainAtTheEndOfATicket) {
+  fanout::basic_pool<looking_policy> p{{.workers = 1}};
+  support::wait_until([] { return watched_sync::parks == 1; });
+  fanout::basic_group<looking_policy> g{p};
+  ASSERT_FALSE(g.run([] {}));
+  support::wait_until([] { return watched_sync::parks == 2; });
+  EXPECT_EQ(looking_sync::pauses, 3 * looking_policy::spins);
+  g.wait();
+  EXPECT_EQ(looking_sync::pauses, 3 * looking_policy::spins);
+}
+
 // One looks for all of them.
 TEST_F(IdleWorker, SleepsWhileAnotherSearches) {
   looking_sync::parks_awaited = 2;

@@ -273,4 +273,16 @@ TEST(LongestRunning, ShowsThePlaceOfEachGroupTask) {
   }
 }
 
+// Who waits for a group runs its tasks too, and is no worker that could be shown.
+TEST(LongestRunning, IsOfAWorkerOnly) {
+  pool p;
+  const occupied busy(p);
+  group g{p};
+  std::optional<fanout::running_task> shown;
+  ASSERT_FALSE(g.run([&] { shown = p.stats().longest_running; }));
+  g.wait();
+  ASSERT_TRUE(shown);
+  EXPECT_EQ(shown->worker, 0u);
+}
+
 }  // namespace
