@@ -285,27 +285,27 @@ class IdleWorker : public testing::Test {
 
 TEST_F(IdleWorker, LooksAsOftenAsThePolicySaysBeforeItSleeps) {
   fanout::basic_pool<looking_policy> p{{.workers = 1}};
-  support::wait_until([] { return watched_sync::parks == 1; });
+  support::wait_until([] { return watched_sync::parks >= 1; });
   EXPECT_EQ(looking_sync::pauses, looking_policy::spins);
   EXPECT_EQ(looking_sync::yields, looking_policy::yields);
 }
 
 TEST_F(IdleWorker, LooksAsOftenAgainAfterATask) {
   fanout::basic_pool<looking_policy> p{{.workers = 1}};
-  support::wait_until([] { return watched_sync::parks == 1; });
+  support::wait_until([] { return watched_sync::parks >= 1; });
   ASSERT_FALSE(p.try_do([] {}));
-  support::wait_until([] { return watched_sync::parks == 2; });
+  support::wait_until([] { return watched_sync::parks >= 2; });
   EXPECT_EQ(looking_sync::pauses, 2 * looking_policy::spins);
   EXPECT_EQ(looking_sync::yields, 2 * looking_policy::yields);
 }
 
-// A group's ticket looks as often for a further task before it is given up; a waiter sleeps at once.
+// A group's ticket looks as often for a further task before it is given up; a waiter does not.
 TEST_F(IdleWorker, LooksAgainAtTheEndOfATicket) {
   fanout::basic_pool<looking_policy> p{{.workers = 1}};
-  support::wait_until([] { return watched_sync::parks == 1; });
+  support::wait_until([] { return watched_sync::parks >= 1; });
   fanout::basic_group<looking_policy> g{p};
   ASSERT_FALSE(g.run([] {}));
-  support::wait_until([] { return watched_sync::parks == 2; });
+  support::wait_until([] { return watched_sync::parks >= 2; });
   EXPECT_EQ(looking_sync::pauses, 3 * looking_policy::spins);
   g.wait();
   EXPECT_EQ(looking_sync::pauses, 3 * looking_policy::spins);
@@ -315,7 +315,7 @@ TEST_F(IdleWorker, LooksAgainAtTheEndOfATicket) {
 TEST_F(IdleWorker, SleepsWhileAnotherSearches) {
   looking_sync::parks_awaited = 2;
   fanout::basic_pool<looking_policy> p{{.workers = 3}};
-  support::wait_until([] { return watched_sync::parks == 3; });  // or the test's timeout
+  support::wait_until([] { return watched_sync::parks >= 3; });  // or the test's timeout
   EXPECT_EQ(looking_sync::pauses, looking_policy::spins);
   EXPECT_EQ(looking_sync::yields, 3 * looking_policy::yields);
 }

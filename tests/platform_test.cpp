@@ -29,8 +29,10 @@ struct alignas(256) crossing {
 };
 
 /// Store buffering (Dekker): each thread stores to its place, passes its barrier and loads the
-/// other's, `rounds` times and as closely together as two threads can. Returns how often neither
-/// saw the other, which the barriers have to exclude.
+/// other's, `rounds` times, one of them a little later from round to round, so that some rounds
+/// meet whatever the compiler made of it. Returns how often neither saw the other, which the
+/// barriers have to exclude. Needs two cores to show a defect, and optimisation: without it g++
+/// makes every operation sequentially consistent.
 template <class Mine, class Yours>
 std::size_t missed(std::size_t rounds, Mine my_barrier, Yours your_barrier) {
   std::vector<crossing> at(rounds);
@@ -45,6 +47,8 @@ std::size_t missed(std::size_t rounds, Mine my_barrier, Yours your_barrier) {
     for (std::size_t i = 0; i < rounds; ++i) {
       at[i].yours.store(0, std::memory_order_relaxed);  // its line is here
       meet(i);
+      for (volatile std::size_t late = i % 128; late != 0; late = late - 1) {
+      }
       at[i].yours.store(1, std::memory_order_relaxed);
       your_barrier();
       at[i].you_saw = at[i].mine.load(std::memory_order_relaxed) == 1;
