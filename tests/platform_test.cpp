@@ -47,7 +47,8 @@ std::size_t missed(std::size_t rounds, Mine my_barrier, Yours your_barrier) {
     for (std::size_t i = 0; i < rounds; ++i) {
       at[i].yours.store(0, std::memory_order_relaxed);  // its line is here
       meet(i);
-      for (volatile std::size_t late = i % 128; late != 0; late = late - 1) {
+      for (std::size_t late = 0; late < i % 128; ++late) {
+        std::atomic_signal_fence(std::memory_order_seq_cst);  // so that the loop is not removed
       }
       at[i].yours.store(1, std::memory_order_relaxed);
       your_barrier();
