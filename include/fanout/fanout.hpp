@@ -340,7 +340,7 @@ struct default_policy {
   static constexpr std::size_t inline_size = 40 + sizeof(void*) - sizeof(source_location);
   static constexpr bool allow_heap = true;  ///< false: a closure that does not fit does not compile
   static constexpr fanout::on_exception on_exception = report;
-  static constexpr unsigned spins = 16;  ///< looks of an idle worker before it parks; any number
+  static constexpr unsigned spins = 4;  ///< looks of an idle worker before it parks; any number
 
   /// What follows a task from its submitter: `static context capture() noexcept`, called before the
   /// claim, and `auto enter()`, whose result is held around the task's run and destruction. What
@@ -380,19 +380,20 @@ struct timed_policy : default_policy {
 //   (14) idle_protocol's word: each operation that changes it acquires and releases, so whoever
 //        holds the search sees what its holders before did
 //
-// Store-load orders. Each side writes one place and then reads the other's; one of them sees the
-// other. All four operations are sequentially consistent, and so is nothing else: a compiler and a
-// processor keep a sequentially consistent store before a later such load, and only those.
+// Store-load orders. Each side changes one place and then reads the other's; one of them sees the
+// other. All four operations are sequentially consistent, and but for (D) and (I) the frequent side
+// changes its place by the claim that it needs anyway. So publishing and vacating a slot order
+// nothing: whoever sees a claim, and not yet what follows it, looks again instead of sleeping.
 //
-//   (A)  publish a slot; read the idle word        | count asleep;     read the slot's stamp
-//   (B)  publish a slot; read the idle word        | stop searching;   read the slot's stamp
-//   (C)  vacate a slot;  read submitters           | count blocked;    read the slot's stamp
-//   (D)  end a run (13); read idlers               | count waiting;    read the runs' marks
-//   (E)  publish a group task; read idlers         | count waiting;    read the slot's stamp
-//   (F)  publish a group task; read tickets        | drop a ticket;    read the slot's stamp
-//   (G)  claim the tail; read the idle word        | set napping;      read the tail
-//   (H)  count waiting or blocked; read the idle word  | set napping;  read idlers and submitters
-//   (I)  count discarded or ended (8); read idlers | count waiting;    read the count
+//   (A)  claim the tail; read the idle word         | count asleep;    read the tail
+//   (B)  claim the tail; read the idle word         | stop searching;  read the tail
+//   (C)  claim the head; read submitters            | count blocked;   read the head
+//   (D)  end a run (13); read idlers                | count waiting;   read the runs' marks
+//   (E)  claim a group's tail; read idlers          | count waiting;   read the tail
+//   (F)  claim a group's tail; read tickets         | drop a ticket;   read the tail
+//   (G)  claim or close the tail; read the idle word  | set napping;   read the tail
+//   (H)  count waiting; read the idle word          | set napping;     read idlers
+//   (I)  count discarded or ended (8); read idlers  | count waiting;   read the count
 
 namespace detail {
 
@@ -424,7 +425,9 @@ struct native_sync {
 #endif
   }
 
-  static void yield() noexcept { std::this_thread::yield(); }
+  static void sleep_briefly() noexcept {
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
   static steady_time now() noexcept { return std::chrono::steady_clock::now(); }
 
   /// Sleeps while `word` is `expected`; may return without cause. Untimed: a lost wake-up hangs.
@@ -606,12 +609,12 @@ template <class Slot, class Sync> class ring {
       std::uint64_t stamp = 0;
       std::size_t count = 0;
       for (; count < wanted; ++count, end = next(end)) {
-        stamp = at(end).stamp.load(seq_cst);  // (2) (C)
+        stamp = at(end).stamp.load(acquire);  // (2)
         if (stamp != lap(end)) break;
       }
       if (count > 0) {
         // Linearization point of an acceptance, and the one place that decides between accepted
-        // and closed. Sequentially consistent for (G); the task travels by the stamp.
+        // and closed. Sequentially consistent for (A), (B), (E), (F) and (G).
         if (tail_.compare_exchange_weak(tail, end, seq_cst, relaxed)) return {tail, count, errc{}};
         back_off();
         tail = tail_.load(relaxed);
@@ -626,14 +629,14 @@ template <class Slot, class Sync> class ring {
   }
 
   void publish(Slot& filled, position p) noexcept {
-    filled.stamp.store(lap(p) + 1, seq_cst);  // (1) (A) (B) (E) (F)
+    filled.stamp.store(lap(p) + 1, release);  // (1)
   }
 
   /// Claims the oldest task, at `p`, and returns its slot; null when the slot next in order holds
   /// none.
   Slot* claim_front(position& p) noexcept {
     while (Slot* const first = find_front(p)) {
-      if (head_.compare_exchange_weak(p, next(p), relaxed, relaxed)) {  // edge (1) is the stamp's
+      if (head_.compare_exchange_weak(p, next(p), seq_cst, relaxed)) {  // (C)
         // Submitters wrote the slots ahead, and the worker that takes one writes its stamp.
         prefetch_to_write(first, 3 * sizeof(Slot));
         return first;
@@ -644,7 +647,7 @@ template <class Slot, class Sync> class ring {
   }
 
   void vacate(Slot& emptied, position p) noexcept {
-    emptied.stamp.store(lap(p) + one_lap_, seq_cst);  // (2) (C)
+    emptied.stamp.store(lap(p) + one_lap_, release);  // (2)
   }
 
   /// Whether claim_front would find a task.
@@ -653,24 +656,39 @@ template <class Slot, class Sync> class ring {
     return find_front(p) != nullptr;
   }
 
-  /// Whether claim_back would answer other than full, and likely so for `count` times.
-  bool has_room(std::uint64_t count = 1) const noexcept {
-    for (position tail = tail_.load(relaxed);;) {
-      if ((tail & closed_bit) != 0) return true;
-      const position last = next(tail, count - 1);
-      if (at(last).stamp.load(seq_cst) == lap(last)) return true;  // (C)
-      const position now = tail_.load(relaxed);
-      if (now == tail) return false;
-      tail = now;
-    }
+  /// Whether a slot is claimed that nobody has taken, be it published or not.
+  bool has_claims() const noexcept {
+    // Relaxed: a stale head is lower.
+    return (tail_.load(seq_cst) & ~closed_bit) != head_.load(relaxed);  // (A) (B) (E) (F)
   }
 
-  /// Whether the ring is open, and nothing in it claimed that no worker has taken; if so, `tail` is
-  /// the position of the next task. A slot that is claimed and not yet published counts, which
-  /// is_ready would not see.
+  /// Whether nothing is claimed and the ring is open; then `tail` is the next position.
   bool is_empty_and_open(position& tail) const noexcept {
-    tail = tail_.load(seq_cst);          // (G)
-    return head_.load(relaxed) == tail;  // a stale head is lower; a tail with closed_bit is higher
+    tail = tail_.load(seq_cst);  // (G)
+    return tail == head_.load(relaxed);
+  }
+
+  /// While has_claims and nothing is ready: a submitter is in its last few instructions, or was
+  /// displaced there. Looks for a moment, then sleeps for one.
+  void await_publisher() const noexcept {
+    for (unsigned i = 0; i < pauses_for_another; ++i, Sync::pause()) {
+      if (is_ready()) return;
+    }
+    Sync::sleep_briefly();
+  }
+
+  /// After a refusal: whether no slot becomes free before a worker claims the head. If not, one is
+  /// free already or its worker is about to vacate it, and await_vacancy is to await_publisher.
+  bool is_full_of_waiting() const noexcept {
+    // Relaxed: the tail is at most one lap ahead of the head, so that a stale one is not equal.
+    return head_.load(seq_cst) + one_lap_ == tail_.load(relaxed);  // (C)
+  }
+  void await_vacancy() const noexcept {
+    for (unsigned i = 0; i < pauses_for_another; ++i, Sync::pause()) {
+      const position tail = tail_.load(relaxed);
+      if (at(tail).stamp.load(relaxed) == lap(tail)) return;  // relaxed: claim_back has the edge
+    }
+    Sync::sleep_briefly();
   }
 
   /// Accepts nothing more. Linearization point of closing.
@@ -688,7 +706,7 @@ template <class Slot, class Sync> class ring {
 
  private:
   static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
-  static constexpr unsigned pauses_after_a_lost_race = 16;
+  static constexpr unsigned pauses_for_another = 16;
 
   std::uint64_t index(position p) const noexcept { return p & (one_lap_ - 1); }
   std::uint64_t lap(position p) const noexcept { return p - index(p); }
@@ -699,7 +717,7 @@ template <class Slot, class Sync> class ring {
   /// After a lost race for the head or the tail: the winner has the line, and moves on faster than
   /// the line would come and go.
   static void back_off() noexcept {
-    for (unsigned i = 0; i < pauses_after_a_lost_race; ++i) Sync::pause();
+    for (unsigned i = 0; i < pauses_for_another; ++i) Sync::pause();
   }
 
   /// Finds the head, and its slot if that holds a task, else null. When the stamp does not match,
@@ -707,7 +725,7 @@ template <class Slot, class Sync> class ring {
   Slot* find_front(position& head) const noexcept {
     for (head = head_.load(relaxed);;) {
       Slot& first = at(head);
-      if (first.stamp.load(seq_cst) == lap(head) + 1) return &first;  // (1) (A) (B) (E) (F)
+      if (first.stamp.load(acquire) == lap(head) + 1) return &first;  // (1)
       const position now = head_.load(relaxed);
       if (now == head) return nullptr;
       head = now;
@@ -739,10 +757,10 @@ namespace detail {
 /// delay, and submitters need not wake anybody. A submitter ends the nap (kicks) when its task is
 /// urgent or half the buffer is taken.
 ///
-/// Invariant: when a task is ready, somebody runs, searches, naps or has a permit, and will look.
-/// It holds because every worker looks again after it counted itself asleep or napping, and because
-/// whoever leaves the search, having found a task or at its end, looks again and wakes another if
-/// something is ready.
+/// Invariant: when a slot is claimed, somebody runs, searches, naps or has a permit, and will look.
+/// It holds because every worker looks for claims after it counted itself asleep or napping, and
+/// because whoever leaves the search, having found a task or at its end, looks for claims and wakes
+/// another if there is one. The searcher does not sleep over a claim that is not published yet.
 template <class Sync> class idle_protocol {
  public:
   using position = std::uint64_t;
@@ -794,9 +812,11 @@ template <class Sync> class idle_protocol {
   /// The searcher, which found nothing, naps if work keeps coming, over a ring of `tasks` that is
   /// empty while nobody is `awaited`; false if it should sleep. It is the searcher afterwards.
   template <class Tasks, class Awaited> bool nap(const Tasks& tasks, Awaited awaited) noexcept {
+    if (delay_ == delay_.zero()) return false;
     position next = 0;
     const auto is_quiet = [&] { return tasks.is_empty_and_open(next) && !awaited(); };
-    if (!comes_more_ || !is_quiet()) return false;
+    const steady_time deadline = Sync::now() + delay_;
+    if (deadline - delay_ >= nap_until_ || !is_quiet()) return false;
     const std::uint64_t before = tasks.pushed();
     half_.store(tasks.half_from(next), relaxed);
     word_.fetch_or(napping, seq_cst);  // (G) (H)
@@ -804,34 +824,27 @@ template <class Sync> class idle_protocol {
       word_.fetch_and(~napping, seq_cst);
       return true;
     }
-    const steady_time deadline = Sync::now() + delay_;
     for (bool in_time = true; in_time; in_time = Sync::now() < deadline) {
       const std::uint32_t word = word_.load(relaxed);
       if ((word & napping) == 0) break;
       parking_.park_until(word_, word, deadline);
     }
     const bool was_kicked = (word_.fetch_and(~napping, seq_cst) & napping) == 0;  // (14)
-    comes_more_ = was_kicked || tasks.pushed() - before >= 2;
+    // One task a delay is better served by a wake.
+    const bool pays = was_kicked || tasks.pushed() - before >= 2;
+    nap_until_ = pays ? Sync::now() + delay_ : steady_time();
     return true;
   }
 
   /// Sleeps until woken; returns at once when something is ready and nobody else searches for it.
-  /// Yields `dozes` times before it parks: it is counted asleep then, so that nobody waits for it.
   /// The caller is the searcher afterwards.
-  template <class Ready> void sleep(bool is_searching, unsigned dozes, Ready ready) noexcept {
+  template <class Ready> void sleep(bool is_searching, Ready ready) noexcept {
     word_.fetch_add(is_searching ? one_sleeping - searching : one_sleeping, seq_cst);  // (A) (14)
     if (ready() && claim_sleeper()) return;  // woken by itself
-    while (!take_permit()) {
-      if (dozes > 0) {
-        --dozes;
-        Sync::yield();
-      } else {
-        Sync::park(permits_, 0);
-      }
-    }
+    while (!take_permit()) Sync::park(permits_, 0);
     if (delay_ == delay_.zero()) return;
     const steady_time now = Sync::now();
-    comes_more_ = now - woken_at_ < delay_;
+    if (now - woken_at_ < delay_) nap_until_ = now + delay_;
     woken_at_ = now;
   }
 
@@ -870,9 +883,8 @@ template <class Sync> class idle_protocol {
   typename Sync::template atomic<std::uint64_t> half_{0};     // a nap ends at this position
   const std::chrono::nanoseconds delay_;
   // Only whoever holds the search touches these (14).
-  bool comes_more_ = false;  // the last wake came less than a delay after the one before, or the
-                             // last nap was kicked or gathered two tasks
-  steady_time woken_at_{};
+  steady_time woken_at_{};   // last, by a permit
+  steady_time nap_until_{};  // work keeps coming: wakes less than a delay apart, or a nap that paid
   typename Sync::timed_parking parking_;  // of the napper, on word_
 };
 
@@ -884,13 +896,10 @@ template <class Sync> class idle_protocol {
 ///   is_awaited()               whether somebody waits for all to end, so that nobody may nap
 template <class Policy, class Tasks, class Worker>
 void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worker& self) {
-  // On too few cores a worker that has run many tasks in a row may well be woken at once: then to
-  // let others go first costs less than to park. Fewer tasks say nothing about the next.
-  constexpr std::uint64_t long_run = 64;
-  constexpr unsigned dozes = 16;
-  const auto ready = [&] { return tasks.is_ready() || (self.is_stopping() && tasks.is_drained()); };
+  const auto ready = [&] {
+    return tasks.has_claims() || (self.is_stopping() && tasks.is_drained());
+  };
   bool is_searching = false, is_running = false;
-  std::uint64_t ran = 0;  // since it woke
   for (unsigned looks = 0;;) {
     typename Tasks::position p = 0;
     if (auto* const first = tasks.claim_front(p)) {
@@ -899,7 +908,6 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
       if (!is_running) self.begin_run();
       is_running = true;
       self.run(*first, p);
-      ++ran;
       continue;
     }
     if (is_running) {
@@ -910,15 +918,19 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
     }
     if (self.is_stopping() && tasks.is_drained()) break;
     if (!is_searching) is_searching = idle.start_search();
-    if (is_searching && looks < Policy::spins) {
+    if (looks < Policy::spins) {
+      // Ever longer pauses: a look takes the line that a submitter is going to write.
+      for (unsigned i = 0; i < 1u << smaller(looks, 4u); ++i) Policy::sync::pause();
       ++looks;
-      Policy::sync::pause();
+      continue;
+    }
+    if (is_searching && tasks.has_claims()) {
+      tasks.await_publisher();
       continue;
     }
     if (!is_searching || !idle.nap(tasks, [&] { return self.is_awaited(); })) {
-      idle.sleep(is_searching, ran < long_run ? 0 : dozes, ready);
+      idle.sleep(is_searching, ready);
       is_searching = true;
-      ran = 0;
     }
     looks = 0;
   }
@@ -972,9 +984,7 @@ bool wait_once(typename Sync::condition_variable& on, std::unique_lock<typename 
 /// is there.
 ///
 /// Invariant, under the mutex: submitters_ + calls_ threads are inside wait(). A vacated slot moves
-/// one from submitters_ to calls_, so that a burst of them calls each thread once. A call may find
-/// its slot not yet next in order; so whoever gets a slot in here looks again and passes the call
-/// on.
+/// one from submitters_ to calls_, so that a burst of them calls each thread once.
 template <class Sync> class room_waiters {
   using lock = std::unique_lock<typename Sync::mutex>;
 
@@ -1000,34 +1010,26 @@ template <class Sync> class room_waiters {
     not_full_.notify_all();
   }
 
-  /// Calls `attempt` until it answers other than full; after each time that it does, blocks until a
-  /// slot is vacated, the deadline, or `is_stopped`. The deadline and the stop are followed by a
-  /// last attempt. `has_room`: whether an attempt would answer other than full.
-  template <class Attempt, class HasRoom, class IsStopped>
-  errc wait(steady_time deadline, Attempt attempt, HasRoom has_room, IsStopped is_stopped) {
+  /// Calls `attempt` until it answers other than full, which it does only over a full ring whose
+  /// head no worker has claimed (C). In between blocks until a slot is vacated, the deadline, or
+  /// `is_stopped`. The deadline and the stop are followed by a last attempt.
+  template <class Attempt, class IsStopped>
+  errc wait(steady_time deadline, Attempt attempt, IsStopped is_stopped) {
     lock hold(mutex_);  // (5)
+    count(1);
     for (bool in_time = true;;) {
-      count(1);
       hold.unlock();
       const errc answer = attempt();
       hold.lock();  // (5)
-      const bool is_last = !in_time || is_stopped();
-      while (answer == errc::full && !is_last && calls_ == 0 && in_time && !is_stopped()) {
+      if (answer != errc::full) return leave(), answer;
+      if (is_stopped()) return leave(), errc::canceled;
+      if (!in_time) return leave(), errc::timed_out;
+      while (calls_ == 0 && in_time && !is_stopped()) {
         in_time = wait_once<Sync>(not_full_, hold, deadline);
       }
-      const bool is_called = calls_ != 0;
-      if (is_called) {
+      if (calls_ != 0) {
         --calls_;
-      } else {
-        count(-1);
-      }
-      if (answer != errc::full) {
-        if (has_room()) call_one();
-        return answer;
-      }
-      if (is_last) {
-        if (is_called) call_one();  // somebody else's
-        return is_stopped() ? errc::canceled : errc::timed_out;
+        count(1);  // before it tries
       }
     }
   }
@@ -1036,6 +1038,16 @@ template <class Sync> class room_waiters {
   void count(int n) noexcept {
     // Relaxed: the mutex orders the writers.
     submitters_.store(submitters_.load(relaxed) + static_cast<std::uint32_t>(n), seq_cst);  // (C)
+  }
+
+  /// Calls are nobody's own: one that the caller does not answer is another's.
+  void leave() noexcept {
+    if (submitters_.load(relaxed) != 0) {  // relaxed: under the mutex
+      count(-1);
+    } else {
+      --calls_;
+    }
+    if (calls_ != 0) not_full_.notify_one();
   }
 
   bool call_one() noexcept {
@@ -1069,8 +1081,8 @@ template <class Sync> class idle_waiters {
   }
 
   /// Blocks until `is_idle` or the deadline; says which. Calls `arrive` once it is counted.
-  template <class Arrive, class IsIdle>
-  bool wait(steady_time deadline, Arrive arrive, IsIdle is_idle) {
+  template <class IsIdle, class Arrive>
+  bool wait(steady_time deadline, IsIdle is_idle, Arrive arrive) {
     lock hold(mutex_);  // (5)
     count(1);
     arrive();
@@ -1918,8 +1930,7 @@ template <class Policy> class basic_pool {
   std::error_code idle_until(detail::steady_time deadline) {
     if (is_inside()) return make_error_code(errc::would_deadlock);
     const auto idle = [this] { return is_idle(); };
-    const bool in_time = idle() || idlers_.wait(
-                                       deadline, [this] { idle_.kick(); }, idle);
+    const bool in_time = idle() || idlers_.wait(deadline, idle, [this] { idle_.kick(); });
     return make_error_code(in_time ? accepted : errc::timed_out);
   }
 
@@ -2003,14 +2014,18 @@ errc basic_pool<Policy>::wait_for_room(detail::steady_time deadline, const std::
                                        Parcel& parcel) {
   if (is_inside()) return errc::would_deadlock;
   const std::stop_callback<std::function<void()>> on_stop(stop, [this] { room_.notify_stopped(); });
+  const auto is_stopped = [&] { return stop.stop_requested(); };
   const auto attempt = [&] {
-    const errc answer = offer(parcel, whenever);
-    if (answer == errc::full) idle_.kick();
-    return answer;
+    for (;;) {
+      const errc answer = offer(parcel, whenever);
+      if (answer != errc::full) return answer;
+      if (ring_.is_full_of_waiting() || detail::is_past(deadline) || is_stopped()) break;
+      ring_.await_vacancy();
+    }
+    idle_.kick();
+    return errc::full;
   };
-  return room_.wait(
-      deadline, attempt, [this] { return ring_.has_room(); },
-      [&] { return stop.stop_requested(); });
+  return room_.wait(deadline, attempt, is_stopped);
 }
 
 template <class Policy>
@@ -2308,10 +2323,13 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
 
   /// Runs and waits until every task has ended, or the deadline; says which.
   bool wait_until(steady_time deadline) {
-    const auto changed = [this] { return is_done() || tasks_.is_ready(); };
-    while (run_some(static_cast<std::size_t>(-1), deadline, 0) && !is_done() &&
-           idlers_.wait(
-               deadline, [] {}, changed)) {
+    const auto changed = [this] { return is_done() || tasks_.has_claims(); };  // (E)
+    while (run_some(static_cast<std::size_t>(-1), deadline, 0) && !is_done()) {
+      if (tasks_.has_claims()) {
+        tasks_.await_publisher();
+      } else if (!idlers_.wait(deadline, changed, [] {})) {
+        break;
+      }
     }
     return is_done();
   }
@@ -2319,7 +2337,9 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   void ticket_ran() {
     run_some(turn, no_deadline, looks_of_a_ticket);  // another ticket costs more than a look
     tickets_.fetch_sub(1, seq_cst);                  // (F)
-    if (tasks_.is_ready()) call_help();              // behind the pool's other tasks: their turn
+    if (!tasks_.has_claims()) return;
+    if (!tasks_.is_ready()) tasks_.await_publisher();
+    call_help();
   }
 
   void ticket_discarded() noexcept {

@@ -346,6 +346,8 @@ struct sync {
     rl::yield(1, info(at));
   }
 
+  static void sleep_briefly(const where& at = where::current()) { yield(at); }
+
   static void park(atomic<std::uint32_t>& word, std::uint32_t expected,
                    const where& at = where::current()) {
     const step s;
