@@ -15,7 +15,7 @@
 //   service overshoot CALL NEIGHBOURS MS
 //       How late a timed call of this library returns, and a condition variable's timed wait in
 //       turns with it. CALL: try_do_for, wait_idle_for, close_for or group_wait_for.
-//   service counts NAME RATE WORKERS MS
+//   service kernel_calls NAME RATE WORKERS MS
 //       What fanout or fanout_delay asks of the kernel, a task.
 //
 // NAME none is no pool at all: what it shows is noise.
@@ -27,7 +27,6 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cmath>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -230,8 +229,9 @@ template <class Pool> void paced(const cell& c, string_view who) {
   const bench::neighbours beside(who);
   const double seconds = static_cast<double>(c.ms) * 1e-3;
   // In up to four stretches each, since the machine's mood changes; none with too few tasks.
-  const double stretches = std::clamp(static_cast<double>(c.tasks(seconds) / 100), 1.0, 4.0);
-  const std::size_t count = c.tasks(seconds / std::floor(stretches));
+  const std::size_t most = std::min(c.tasks(seconds) / 100, static_cast<std::size_t>(c.ms / 50));
+  const std::size_t stretches = std::clamp<std::size_t>(most, 1, 4);
+  const std::size_t count = c.tasks(seconds / static_cast<double>(stretches));
   const std::size_t warm_up = std::min(c.tasks(0.02), std::max<std::size_t>(32, c.at_once));
 
   bench::call_timer calls, nothing;  // both phases pay for the clock
@@ -244,7 +244,7 @@ template <class Pool> void paced(const cell& c, string_view who) {
   totals alone, pooled;
   const double own_work = work_ns(iterations, c.task_us);
 
-  for (int stretch = 0; stretch < static_cast<int>(stretches); ++stretch) {
+  for (std::size_t stretch = 0; stretch < stretches; ++stretch) {
     set_exact_timers(true);
     measure(c, beside, alone, [&] {
       keep_pace(c, count, [&](std::size_t i) {
@@ -289,6 +289,7 @@ template <class Pool> void paced(const cell& c, string_view who) {
   };
   report("cpu_ns",
          beyond([](const totals& t) { return t.used.cpu_ns; }) + (c.computes ? cpu.mean() : 0));
+  report("pace_ns", alone.used.cpu_ns / alone.tasks);
   report("work_ns", own_work);
   report("switches", beyond([](const totals& t) { return t.used.switches; }));
   if (!beside.is_nobody()) {
@@ -651,7 +652,7 @@ int main(int argc, char** argv) {
     const std::int64_t ms = args.number(3);
     const bench::neighbours beside(args.word(2));
     measure_overshoot(args.word(1), ms);
-  } else if (args.word(0) == "counts") {
+  } else if (args.word(0) == "kernel_calls") {
     cell c;
     c.rate = args.number<std::uint32_t>(2);
     c.workers = args.number<std::size_t>(3);
