@@ -40,11 +40,49 @@ install_missing() {
     die "$by_hand"
   fi
   printf '%s: installing%s\n' "$0" "$missing" >&2
+  # The status goes where sudo leaves it open: among apt's words, which nobody reads.
   apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300"
+  apt="$apt -o APT::Status-Fd=1"
+  say 'reading the lists of packages'
   # shellcheck disable=SC2086 # lists of words
-  { $apt update; $apt install --no-install-recommends $missing; } </dev/null >/dev/null ||
-    die "$by_hand"
+  $apt update </dev/null >/dev/null || true
+  # shellcheck disable=SC2086
+  status=$({
+    { $apt install --no-install-recommends $missing </dev/null && echo done >&3; } | say_progress
+  } 3>&1)
+  [ "$status" = done ] || die "$by_hand"
   missing=
+}
+
+say() { printf '  %s\n' "$1" >&2; }
+
+# Reads apt's status and says each fifth of the way.
+say_progress() {
+  said=
+  while IFS=: read -r step _ percent _; do
+    case $step in
+      dlstatus) step=downloading ;;
+      pmstatus) step=unpacking ;;
+      *) continue ;;
+    esac
+    percent=${percent%%[!0-9]*}
+    step="$step: $((${percent:-0} / 20 * 20)) %"
+    if [ "$step" != "$said" ]; then
+      say "$step"
+      said=$step
+    fi
+  done
+}
+
+# build_in NAME: makes the folder where the compiler CXX builds what NAME says, and sets build to it.
+# It lies in build/, where a second run finds it; if the tree is somebody else's, in the user's cache.
+build_in() {
+  name=$1-$(basename "$CXX" | tr ' /' '__')
+  build=$root/build/$name
+  if mkdir -p "$build" 2>/dev/null && [ -w "$build" ]; then return 0; fi
+  build=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/fanout/$(printf %s "$root" | cksum | tr ' ' -)/$name
+  mkdir -p "$build" || die "can write neither to $root/build nor to $build"
+  printf '%s: building in %s\n' "$0" "$build" >&2
 }
 
 # What every build here needs.
