@@ -793,6 +793,8 @@ template <class Sync> class idle_protocol {
     if ((word_.fetch_and(~napping, seq_cst) & napping) != 0) parking_.unpark(word_);
   }
 
+  bool has_sleepers() const noexcept { return word_.load(relaxed) >= one_sleeping; }  // a hint
+
   /// Makes the caller the searcher, unless there is one.
   bool start_search() noexcept {
     std::uint32_t word = word_.load(relaxed);
@@ -908,31 +910,31 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
       if (!is_running) self.begin_run();
       is_running = true;
       self.run(*first, p);
-      continue;
-    }
-    if (is_running) {
-      self.end_run();  // may take its time, or submit: looks again
-      is_running = false;
       looks = 0;
-      continue;
-    }
-    if (self.is_stopping() && tasks.is_drained()) break;
-    if (!is_searching) is_searching = idle.start_search();
-    if (looks < Policy::spins) {
+    } else if (looks < Policy::spins) {
+      // To search spares others a wake; where nobody sleeps, it would only take the word's line.
+      if (!is_searching && idle.has_sleepers()) is_searching = idle.start_search();
       // Ever longer pauses: a look takes the line that a submitter is going to write.
       for (unsigned i = 0; i < 1u << smaller(looks, 4u); ++i) Policy::sync::pause();
       ++looks;
-      continue;
-    }
-    if (is_searching && tasks.has_claims()) {
+    } else if (is_running) {
+      if (is_searching) idle.end_search(ready);
+      is_searching = false;
+      self.end_run();  // may take its time, or submit: looks again
+      is_running = false;
+    } else if (self.is_stopping() && tasks.is_drained()) {
+      break;
+    } else if (!is_searching && idle.start_search()) {
+      is_searching = true;  // and looks again
+    } else if (is_searching && tasks.has_claims()) {
       tasks.await_publisher();
-      continue;
-    }
-    if (!is_searching || !idle.nap(tasks, [&] { return self.is_awaited(); })) {
+    } else if (is_searching && idle.nap(tasks, [&] { return self.is_awaited(); })) {
+      looks = 0;
+    } else {
       idle.sleep(is_searching, ready);
       is_searching = true;
+      looks = 0;
     }
-    looks = 0;
   }
   // The searcher that ends passes the duty on: the next sleeper finds the ring drained, and ends.
   if (is_searching) idle.end_search(ready);
