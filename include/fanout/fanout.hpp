@@ -901,6 +901,7 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
   const auto ready = [&] {
     return tasks.has_claims() || (self.is_stopping() && tasks.is_drained());
   };
+  constexpr unsigned looks_of_a_run = 4;  // it has ended when so many found nothing
   bool is_searching = false, is_running = false;
   for (unsigned looks = 0;;) {
     typename Tasks::position p = 0;
@@ -911,19 +912,19 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
       is_running = true;
       self.run(*first, p);
       looks = 0;
+    } else if (is_running && looks >= smaller(Policy::spins, looks_of_a_run)) {
+      if (is_searching) idle.end_search(ready);
+      is_searching = false;
+      self.end_run();  // may take its time, or submit: looks again
+      is_running = false;
+    } else if (!is_running && self.is_stopping() && tasks.is_drained()) {
+      break;
     } else if (looks < Policy::spins) {
       // To search spares others a wake; where nobody sleeps, it would only take the word's line.
       if (!is_searching && idle.has_sleepers()) is_searching = idle.start_search();
       // Ever longer pauses: a look takes the line that a submitter is going to write.
       for (unsigned i = 0; i < 1u << smaller(looks, 4u); ++i) Policy::sync::pause();
       ++looks;
-    } else if (is_running) {
-      if (is_searching) idle.end_search(ready);
-      is_searching = false;
-      self.end_run();  // may take its time, or submit: looks again
-      is_running = false;
-    } else if (self.is_stopping() && tasks.is_drained()) {
-      break;
     } else if (!is_searching && idle.start_search()) {
       is_searching = true;  // and looks again
     } else if (is_searching && tasks.has_claims()) {
