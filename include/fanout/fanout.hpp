@@ -134,6 +134,14 @@ enum class errc {
   empty_task       ///< a null pointer or an empty std::function
 };
 
+}  // namespace FANOUT_ABI
+}  // namespace fanout
+
+template <> struct std::is_error_code_enum<fanout::errc> : std::true_type {};
+
+namespace fanout {
+inline namespace FANOUT_ABI {
+
 inline constexpr errc ErrFull = errc::full, ErrClosed = errc::closed;
 
 namespace detail {
@@ -180,9 +188,16 @@ inline constinit immortal<error_category> the_category{};
 /// The category of this library's error codes; its name is "fanout".
 inline const std::error_category& category() noexcept { return detail::the_category.value; }
 
-/// Makes `err == fanout::ErrFull` work. Each errc also equals a std::errc condition.
+/// Makes an errc convert to a std::error_code. Each errc also equals a std::errc condition.
 inline std::error_code make_error_code(errc e) noexcept {
   return {static_cast<int>(e), category()};
+}
+
+/// `err == fanout::ErrFull`, whichever shared object the code comes from: each may have a category of
+/// its own, so the name tells, and two std::error_codes are compared by the address.
+inline bool operator==(const std::error_code& code, errc e) noexcept {
+  return code.value() == static_cast<int>(e) &&
+         std::string_view(code.category().name()) == category().name();
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -2610,8 +2625,6 @@ template <class Pool> struct schedule_awaiter {
 
 }  // namespace FANOUT_ABI
 }  // namespace fanout
-
-template <> struct std::is_error_code_enum<fanout::errc> : std::true_type {};
 
 #undef FANOUT_TRY
 #undef FANOUT_CATCH_ALL

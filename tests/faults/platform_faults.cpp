@@ -229,7 +229,8 @@ constexpr auto once = "each task ran once";
 
 const bool added = faults::add(
     {{"a sandbox", "kills for membarrier(2) and sched_yield(2) (seccomp)", once, work_in_a_sandbox},
-     {"a sandbox", "kills for a sched_yield(2) of a task (seccomp)", "Bad system call", yield_in_a_sandbox},
+     {"a sandbox", "kills for a sched_yield(2) of a task (seccomp)", "Bad system call",
+      yield_in_a_sandbox},
      {"every thread", "5,000 signals or more, kHz, no SA_RESTART",
       "each task ran once, deadlines kept", interrupt_everything},
      {"the parking word", "futex wakes without cause, all the time", once, wake_the_parking_word},
