@@ -111,12 +111,16 @@ def time_ratio(implementation, quantity):
 
 
 def more_loss(*kinds):
-    """Points that a neighbour loses more than with the one of these kinds that takes least."""
-    def of(results, measure, cell):
+    """Points that a neighbour loses more than with the one of these kinds that takes least. What it
+    gains is no pool's merit: a submitter that is delayed sleeps less often."""
+    def lost(results, cell, name):
+        found = results.get("paced", cell, name, "loss_percent")
+        return {n: max(v, 0.0) for n, v in found.items()}
+
+    def of(results, _, cell):
         names = ["none"] if kinds == ("none",) else results.of_kind(*kinds)
-        return against(results.get(measure, cell, "fanout", "loss_percent"),
-                       [results.get(measure, cell, name, "loss_percent") for name in names],
-                       min, lambda a, b: a - b)
+        return against(lost(results, cell, "fanout"),
+                       [lost(results, cell, name) for name in names], min, lambda a, b: a - b)
     return of
 
 
@@ -299,7 +303,8 @@ SERVICE = [
                ("wait_p99_ns", 1e-3, "submission to start, p99, µs"),
                ("wait_max_ns", 1e-3, "submission to start, most, µs"),
                ("last_p99_ns", 1e-3, "burst of 100 until the last starts, p99, µs"),
-               ("switches", 1, "context switches a task")]),
+               ("switches", 1, "context switches a task"),
+               ("sleeps", 1, "sleeps of the submitter, a task")]),
     Measure(
         "blocking", "service", lambda plan: ["4", "16"],
         who=lambda plan: [n for n, k in plan.kinds.items() if k != "limit"],
