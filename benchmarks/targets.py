@@ -161,9 +161,10 @@ def paced_cells(plan):
     n = plan.cores
     beside = list(dict.fromkeys(["0", "1t", f"{n}t", "1p", f"{n}p"]))
     if plan.args.cells_of == "quick":
-        cells = [Paced(10_000, beside="1t"), Paced(10_000, beside=f"{n}p"),
-                 Paced(1_000, beside=f"{n}t"), Paced(50_000, beside="1p"),
-                 Paced(10_000, "compute", 5, 2, "1t"), Paced(10_000, "burst", 0, 4)]
+        cells = [Paced(10_000, beside=f"{n}t"), Paced(1_000, beside=f"{n}t"),
+                 Paced(50_000, beside=f"{n}t"), Paced(10_000), Paced(10_000, beside="1t"),
+                 Paced(10_000, workers=4, beside="1p"), Paced(10_000, "compute", 5, 2, "1t"),
+                 Paced(10_000, "burst", workers=4)]
     elif plan.args.cells_of == "grid":
         cells = [Paced(r, p, us, w, b) for r in RATES for p in ("sleep", "compute")
                  for us in (0, 5, 50) for w in (1, 2, 4) for b in beside]
