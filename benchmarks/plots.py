@@ -141,11 +141,11 @@ def service(results):
 
     picture = Picture(results, "wake_delay", 1200)
     pair = ["fanout", "fanout_delay"]
+    cells = max((paced_by_rate(results, beside) for beside, _ in panels), key=len)
     for quantity, title in [("cpu_ns", "CPU a task, µs"), ("call_p99_ns", "a submission, p99, µs"),
                             ("wait_p50_ns", "submission to start, p50, µs")]:
-        picture.lines(title, paced_by_rate(results, "0") or paced_by_rate(results, busy), pair,
-                      quantity, 1e-3)
-    if any(results.get("paced", c, "fanout_delay", "cpu_ns") for c in results.cells("paced")):
+        picture.lines(title, cells, pair, quantity, 1e-3)
+    if "fanout_delay" in names:
         picture.draw()
 
 
