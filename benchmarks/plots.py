@@ -17,9 +17,10 @@ import results as kept
 import targets
 
 COLOURS = {"fanout": "#0b5394", "fanout/wait": "#6fa8dc", "fanout_delay": "#3d85c6",
-           "baseline": "#e06666", "baseline/wait": "#f4cccc", "ring": "#999999", "go": "#00add8",
-           "mutex_pool": "#b45f06", "tbb_arena": "#6aa84f", "tbb_queue": "#b6d7a8",
-           "asio": "#a64d79", "moodycamel": "#f1c232"}
+           "baseline": "#e06666", "baseline/wait": "#f4cccc", "ring": "#999999",
+           "ring_of_one": "#cccccc", "go": "#00add8", "mutex_pool": "#b45f06",
+           "tbb_arena": "#6aa84f", "tbb_queue": "#b6d7a8", "asio": "#a64d79",
+           "moodycamel": "#f1c232"}
 HEAD = """
 set terminal svg size {width},{height} font 'sans-serif,13' background rgb 'white'
 set output '{name}.svg'
