@@ -154,15 +154,15 @@ template <class Options> class delayed_pool : public fanout_pool {
 
 #if !defined(FANOUT_BENCH_BASELINE)
 /// The limit: the ring of this library, bare, with its back-off and its prefetch. The task lies in
-/// the slot and is called directly. Workers look as the pool's do: one searches, the others sleep,
-/// and whoever leaves the search with a task calls another if there is more. But the one that
-/// searches yields where the pool's would sleep, so that submitters never wake anybody.
-class bare_ring {
+/// the slot and is called directly. Workers search as the pool's do, and yield where the pool's
+/// would sleep, so that nobody is ever woken. The better of two counts: all workers search, or there
+/// is one, whatever was asked for, since for tiny tasks more of them only take turns.
+template <bool IsOne> class bare_ring {
  public:
-  static constexpr std::string_view name = "ring", kind = "limit";
+  static constexpr std::string_view name = IsOne ? "ring_of_one" : "ring", kind = "limit";
   using port = plain_port<bare_ring>;
 
-  explicit bare_ring(std::size_t workers) : workers_(workers, [this] { work(); }) {}
+  explicit bare_ring(std::size_t workers) : workers_(IsOne ? 1 : workers, [this] { work(); }) {}
   bool try_submit(const task& t) {
     position at = 0;
     if (!claim_back(ring_, at)) return false;
@@ -201,42 +201,26 @@ class bare_ring {
   }
 
   void work() {
-    bool is_searching = false;
     for (unsigned looks = 0;;) {
       position at = 0;
       if (slot* const taken = ring_.claim_front(at)) {
-        if (is_searching) end_search();
-        is_searching = false;
         const task t = *std::launder(reinterpret_cast<task*>(taken->storage));
         ring_.vacate(*taken, at);
         t();
         looks = 0;
-        continue;
-      }
-      if (!is_searching) {
-        if (searchers_.load() != 0) sync::park(searchers_, 1);
-        is_searching = searchers_.exchange(1) == 0;
-        looks = 0;
-        continue;
-      }
-      if (ring_.is_drained()) break;
-      if (looks < 4) {
+      } else if (ring_.is_drained()) {
+        return;
+      } else if (looks < 4) {
         for (unsigned i = 0; i < 1u << looks; ++i) sync::pause();
         ++looks;
       } else {
         std::this_thread::yield();
       }
     }
-    end_search();
-  }
-  void end_search() {
-    searchers_ = 0;
-    if (ring_.is_ready() || ring_.is_drained()) sync::unpark_one(searchers_);
   }
 
   const std::unique_ptr<slot[]> slots_ = std::make_unique<slot[]>(buffer);
   ring ring_{slots_.get(), buffer};
-  alignas(128) std::atomic<std::uint32_t> searchers_{0};  // one at most
   threads workers_;
 };
 
@@ -470,7 +454,7 @@ template <class... Pools> struct pool_list {
 #if defined(FANOUT_BENCH_BASELINE)
 using all_pools = pool_list<fanout_pool>;
 #else
-using all_pools = pool_list<fanout_pool, bare_ring, mutex_pool
+using all_pools = pool_list<fanout_pool, bare_ring<false>, bare_ring<true>, mutex_pool
 #if defined(FANOUT_BENCH_TBB)
                             ,
                             tbb_arena, tbb_queue

@@ -84,11 +84,13 @@ struct cell {
   }
 };
 
-/// Calls submit(i) for each of `count` when it is due.
-template <class Submit> void keep_pace(const cell& c, std::size_t count, Submit submit) {
+/// Calls submit(i) for each of `count` when it is due. Returns how often it slept: who is behind does
+/// not.
+template <class Submit> double keep_pace(const cell& c, std::size_t count, Submit submit) {
   const double period = 1e9 * static_cast<double>(c.at_once) / c.rate;
   const std::int64_t start = bench::now_ns();
   double due = 0;
+  double sleeps = 0;
   for (std::size_t i = 0; i < count;) {
     due += period;
     const std::int64_t until = start + static_cast<std::int64_t>(due);
@@ -96,15 +98,17 @@ template <class Submit> void keep_pace(const cell& c, std::size_t count, Submit 
       while (bench::now_ns() < until) bench::compute(64);
     } else if (bench::now_ns() < until) {
       sleep_until(until);
+      ++sleeps;
     }
     for (const std::size_t end = i + c.at_once; i < end; ++i) submit(i);
   }
+  return sleeps;
 }
 
 /// Sums over stretches of time.
 struct totals {
   bench::usage used;  // without the neighbours
-  double neighbours_done = 0, wall_ns = 0, tasks = 0;
+  double neighbours_done = 0, wall_ns = 0, tasks = 0, sleeps = 0;
 };
 
 /// Adds what happens while `run` runs, and a moment longer: workers end what they began, and sleep.
@@ -247,7 +251,7 @@ template <class Pool> void paced(const cell& c, string_view who) {
   for (std::size_t stretch = 0; stretch < stretches; ++stretch) {
     set_exact_timers(true);
     measure(c, beside, alone, [&] {
-      keep_pace(c, count, [&](std::size_t i) {
+      alone.sleeps += keep_pace(c, count, [&](std::size_t i) {
         tasks.submit(i);
         nothing.time([] { return true; });
       });
@@ -263,7 +267,7 @@ template <class Pool> void paced(const cell& c, string_view who) {
     tasks.clear();
     double accepted = 0;
     measure(c, beside, pooled, [&] {
-      keep_pace(c, count, [&](std::size_t i) {
+      pooled.sleeps += keep_pace(c, count, [&](std::size_t i) {
         const bench::task t = tasks.submit(i);
         const auto submit = [&] { return calls.time([&] { return port.try_submit(t); }); };
         const bool is_accepted = c.computes ? cpu.time(submit) : submit();
@@ -284,12 +288,15 @@ template <class Pool> void paced(const cell& c, string_view who) {
     pool.close();
   }
 
+  // What the pacing costs it costs a sleep: a submitter that a pool delays sleeps less often.
+  const double paced = alone.sleeps == 0 ? 0 : pooled.sleeps / alone.sleeps;
   const auto beyond = [&](auto used) {
-    return used(pooled) / pooled.tasks - used(alone) / alone.tasks;
+    return (used(pooled) - used(alone) * paced) / pooled.tasks;
   };
   report("cpu_ns",
          beyond([](const totals& t) { return t.used.cpu_ns; }) + (c.computes ? cpu.mean() : 0));
   report("pace_ns", alone.used.cpu_ns / alone.tasks);
+  report("sleeps", pooled.sleeps / pooled.tasks);
   report("work_ns", own_work);
   report("switches", beyond([](const totals& t) { return t.used.switches; }));
   if (!beside.is_nobody()) {

@@ -1,9 +1,10 @@
 // The pool at a service's rates: as service.cpp, line for line where the languages agree.
 // SPDX-License-Identifier: MIT. Copyright (c) 2026 the fanout authors. Licence text: LICENSE.
 //
-// Neighbours that are threads are goroutines bound to one, so that their processor time is known;
-// with as many of them as processors, the pool's goroutines wait for a turn as they would in any
-// Go service. The submitter sleeps by the runtime's timers.
+// Neighbours that are threads are goroutines bound to one, so that their processor time is known; each
+// brings a turn of its own (GOMAXPROCS), so that they compete in the kernel, as everywhere else: with
+// the runtime's turns taken, the submitter too would wait for milliseconds. The submitter is woken by a kernel's timer through the runtime's poller, as a request
+// would wake it: the runtime's own timers are late by up to a millisecond when it is idle.
 package main
 
 import (
@@ -118,6 +119,9 @@ func newNeighbours(who string) *neighbours {
 	}
 	n.places = mapPlaces(file, count)
 	n.threads = make([]int, 0, count)
+	if kind == 't' {
+		runtime.GOMAXPROCS(runtime.NumCPU() + count)
+	}
 	for i := range n.places {
 		own := &n.places[i]
 		switch kind {
@@ -199,7 +203,38 @@ func (c *cell) tasks(seconds float64) int {
 	return calls * c.atOnce
 }
 
-func (c *cell) keepPace(count int, submit func(i int)) {
+// alarm wakes a goroutine at a time.
+type alarm struct{ file *os.File }
+
+func newAlarm() *alarm {
+	const monotonic = 1
+	fd, _, err := syscall.RawSyscall(syscall.SYS_TIMERFD_CREATE, monotonic,
+		syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != 0 {
+		fail(err.Error())
+	}
+	return &alarm{os.NewFile(fd, "timer")}
+}
+
+func (a *alarm) sleep(ns int64) {
+	connection, err := a.file.SyscallConn()
+	if err != nil {
+		fail(err.Error())
+	}
+	when := [2]syscall.Timespec{1: syscall.NsecToTimespec(ns)}
+	connection.Control(func(fd uintptr) {
+		syscall.RawSyscall6(syscall.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&when)), 0, 0, 0)
+	})
+	var count [8]byte
+	if _, err := a.file.Read(count[:]); err != nil {
+		fail(err.Error())
+	}
+}
+
+var pacing = newAlarm()
+
+// keepPace returns how often it slept: who is behind does not.
+func (c *cell) keepPace(count int, submit func(i int)) (sleeps float64) {
 	period := 1e9 * float64(c.atOnce) / c.rate
 	start, due := now(), 0.0
 	for i := 0; i < count; {
@@ -210,17 +245,20 @@ func (c *cell) keepPace(count int, submit func(i int)) {
 				sink += compute(64)
 			}
 		} else if left := until - now(); left > 0 {
-			time.Sleep(time.Duration(left))
+			pacing.sleep(left)
+			sleeps++
 		}
 		for end := i + c.atOnce; i < end; i++ {
 			submit(i)
 		}
 	}
+	return sleeps
 }
 
 type totals struct {
 	used                    usage
 	neighbours, wall, tasks float64
+	sleeps                  float64
 }
 
 func (c *cell) measure(beside *neighbours, to *totals, run func()) {
@@ -356,7 +394,7 @@ func paced(c *cell, who string) {
 	for stretch := 0; stretch < stretches; stretch++ {
 		runtime.GC()
 		c.measure(beside, &alone, func() {
-			c.keepPace(count, func(i int) {
+			alone.sleeps += c.keepPace(count, func(i int) {
 				submitted[i] = now()
 				nothing.time(func() bool { return true })
 			})
@@ -371,7 +409,7 @@ func paced(c *cell, who string) {
 		}
 		var accepted float64
 		c.measure(beside, &pooled, func() {
-			c.keepPace(count, func(i int) {
+			pooled.sleeps += c.keepPace(count, func(i int) {
 				f := task(i)
 				submit := func() bool { return calls.time(func() bool { return p.trySubmit(f) }) }
 				ok := false
@@ -413,14 +451,19 @@ func paced(c *cell, who string) {
 		p.close()
 	}
 
-	cpuNs := pooled.used.cpuNs/pooled.tasks - alone.used.cpuNs/alone.tasks
+	paced := 0.0 // what the pacing costs it costs a sleep
+	if alone.sleeps > 0 {
+		paced = pooled.sleeps / alone.sleeps
+	}
+	cpuNs := (pooled.used.cpuNs - alone.used.cpuNs*paced) / pooled.tasks
 	if c.computes {
 		cpuNs += cpu.mean()
 	}
 	report("cpu_ns", cpuNs)
 	report("pace_ns", alone.used.cpuNs/alone.tasks)
+	report("sleeps", pooled.sleeps/pooled.tasks)
 	report("work_ns", quantile(batches, 0.5))
-	report("switches", pooled.used.switches/pooled.tasks-alone.used.switches/alone.tasks)
+	report("switches", (pooled.used.switches-alone.used.switches*paced)/pooled.tasks)
 	if len(beside.places) > 0 {
 		report("loss_percent", 100-100*pooled.neighbours/pooled.wall/(alone.neighbours/alone.wall))
 	}
