@@ -560,13 +560,12 @@ inline void prefetch_to_write(const void* p, std::size_t ahead) noexcept {
 
 /// A bounded MPMC ring of slots: D. Vyukov's queue (1024cores.net, 2010) with the lap and index
 /// stamps of crossbeam's ArrayQueue, which give every capacity exactly and need no division. All it
-/// needs of a Slot is its stamp, which is zero at first.
+/// needs of a Slot is its stamp.
 ///
-/// A position is a lap and, in its low bits, the index of a slot. For the position p, whose lap
-/// alone is lap(p), the slot's stamp is
-///   lap(p)            free for the submitter that claims p
-///   lap(p) + 1        holding the task of p
-///   lap(p) + one_lap_ vacated, that is free for the submitter one lap later
+/// A position is a lap and, in its low bits, an index. The stamp of the slot at position p is
+///   p             free for the submitter that claims p
+///   p + 1         holding the task of p
+///   p + one_lap_  vacated, that is free for the submitter one lap later
 /// and only moves forward. tail_ is the next position to fill, head_ the next to empty; a claim
 /// moves one of them forward, and needs a stamp that says it is its turn.
 ///
@@ -586,10 +585,11 @@ template <class Slot, class Sync> class ring {
     errc why{};
   };
 
-  ring(Slot* slots_of_it, std::size_t capacity) noexcept
-      : slots_(slots_of_it),
-        capacity_(capacity),
-        one_lap_(std::bit_ceil(std::uint64_t{capacity} + 1)) {}
+  ring(Slot* first, std::size_t capacity) noexcept
+      : slots_(first), capacity_(capacity), one_lap_(std::bit_ceil(std::uint64_t{capacity} + 1)) {
+    // Relaxed: the threads start after this.
+    for (std::size_t i = 0; i < capacity; ++i) slots_[i].stamp.store(i, relaxed);
+  }
 
   Slot& at(position p) const noexcept { return slots_[static_cast<std::size_t>(index(p))]; }
 
@@ -625,7 +625,7 @@ template <class Slot, class Sync> class ring {
       std::size_t count = 0;
       for (; count < wanted; ++count, end = next(end)) {
         stamp = at(end).stamp.load(acquire);  // (2)
-        if (stamp != lap(end)) break;
+        if (stamp != end) break;
       }
       if (count > 0) {
         // Linearization point of an acceptance, and the one place that decides between accepted
@@ -633,7 +633,7 @@ template <class Slot, class Sync> class ring {
         if (tail_.compare_exchange_weak(tail, end, seq_cst, relaxed)) return {tail, count, errc{}};
         back_off();
         tail = tail_.load(relaxed);
-      } else if (static_cast<std::int64_t>(stamp - lap(tail)) < 0) {
+      } else if (static_cast<std::int64_t>(stamp - tail) < 0) {
         // Linearization point of a refusal: the load of the stamp. It is of the lap before, so
         // nobody had claimed this tail.
         return {0, 0, errc::full};
@@ -644,7 +644,7 @@ template <class Slot, class Sync> class ring {
   }
 
   void publish(Slot& filled, position p) noexcept {
-    filled.stamp.store(lap(p) + 1, release);  // (1)
+    filled.stamp.store(p + 1, release);  // (1)
   }
 
   /// Claims the oldest task, at `p`, and returns its slot; null when the slot next in order holds
@@ -662,7 +662,7 @@ template <class Slot, class Sync> class ring {
   }
 
   void vacate(Slot& emptied, position p) noexcept {
-    emptied.stamp.store(lap(p) + one_lap_, release);  // (2)
+    emptied.stamp.store(p + one_lap_, release);  // (2)
   }
 
   /// Whether claim_front would find a task.
@@ -701,7 +701,7 @@ template <class Slot, class Sync> class ring {
   void await_vacancy() const noexcept {
     for (unsigned i = 0; i < pauses_for_another; ++i, Sync::pause()) {
       const position tail = tail_.load(relaxed);
-      if (at(tail).stamp.load(relaxed) == lap(tail)) return;  // relaxed: claim_back has the edge
+      if (at(tail).stamp.load(relaxed) == tail) return;  // relaxed: claim_back has the edge
     }
     Sync::sleep_briefly();
   }
@@ -724,7 +724,6 @@ template <class Slot, class Sync> class ring {
   static constexpr unsigned pauses_for_another = 16;
 
   std::uint64_t index(position p) const noexcept { return p & (one_lap_ - 1); }
-  std::uint64_t lap(position p) const noexcept { return p - index(p); }
   std::uint64_t ordinal(position p) const noexcept {
     return (p >> std::countr_zero(one_lap_)) * capacity_ + index(p);
   }
@@ -740,7 +739,7 @@ template <class Slot, class Sync> class ring {
   Slot* find_front(position& head) const noexcept {
     for (head = head_.load(relaxed);;) {
       Slot& first = at(head);
-      if (first.stamp.load(acquire) == lap(head) + 1) return &first;  // (1)
+      if (first.stamp.load(acquire) == head + 1) return &first;  // (1)
       const position now = head_.load(relaxed);
       if (now == head) return nullptr;
       head = now;
@@ -920,12 +919,15 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
   bool is_searching = false, is_running = false;
   for (unsigned looks = 0;;) {
     typename Tasks::position p = 0;
-    if (auto* const first = tasks.claim_front(p)) {
+    if (auto* first = tasks.claim_front(p)) {
       if (is_searching) idle.end_search(ready);
       is_searching = false;
       if (!is_running) self.begin_run();
       is_running = true;
-      self.run(*first, p);
+      do {
+        self.run(*first, p);
+        first = tasks.claim_front(p);
+      } while (first != nullptr);
       looks = 0;
     } else if (is_running && looks >= smaller(Policy::spins, looks_of_a_run)) {
       if (is_searching) idle.end_search(ready);
@@ -2127,16 +2129,18 @@ template <class Policy> template <class Token> struct basic_pool<Policy>::duties
   detail::worker_record<Policy>& record;
   const Token& stop;
   std::size_t index;
-  bool has_run = false;  // a task that was not discarded, since the last on_worker_idle
+  std::uint64_t ran_before = 0;  // tasks that were not discarded, at the last on_worker_idle
 
   bool is_stopping() const { return stop.stop_requested(); }               // (12)
   bool is_awaited() const noexcept { return owner.idlers_.is_anybody(); }  // (H)
+
+  std::uint64_t ran() const noexcept { return record.completed.get() + record.failed.get(); }
 
   void begin_run() noexcept {
     record.dirty.store(true, detail::relaxed);  // (4) orders it before the first task's end
   }
   void end_run() {
-    if (std::exchange(has_run, false)) {
+    if (std::exchange(ran_before, ran()) != ran()) {
       owner.call_hook(owner.options_.on_worker_idle, "on_worker_idle", index);
     }
     record.dirty.store(false, detail::seq_cst);  // (13) (D)
@@ -2156,7 +2160,6 @@ template <class Policy> template <class Token> struct basic_pool<Policy>::duties
     } else {
       detail::execute(slot, taker);
     }
-    has_run |= !taker.discards;
     (taker.discards ? record.discarded : taker.failed ? record.failed : record.completed).add();
   }
 };
