@@ -382,8 +382,8 @@ struct sync {
       unpark_one(word, at);
     }
   };
-  inline static bool timeless = false;     // nothing but a kick ends a nap
-  inline static bool has_passed = false;   // each nap ends by time now
+  inline static bool timeless = false;    // nothing but a kick ends a nap
+  inline static bool has_passed = false;  // each nap ends by time now
   inline static const void* napping_on = nullptr;
 
   /// From now on naps end by time, the one that stands included.
