@@ -95,7 +95,7 @@ plot {drawn}
         self.panels.append(f"""
 set title '{title}'
 set logscale xy
-set xlabel 'tasks a second'
+set xlabel 'tasks a second' offset 0,0.6
 {settings}
 plot {drawn}
 """)
