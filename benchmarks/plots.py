@@ -1,6 +1,6 @@
 """Draws the pictures of a folder's results.csv as SVG, where gnuplot is.
 
-    benchmarks/plots.py FOLDER
+    python3 benchmarks/plots.py FOLDER
 
 FOLDER is one that benchmarks/run or benchmarks/anywhere wrote.
 """

@@ -1,6 +1,6 @@
 """Makes of a folder's results.csv the tables of targets and what was reached: table.md.
 
-    benchmarks/report.py FOLDER
+    python3 benchmarks/report.py FOLDER
 
 FOLDER is one that benchmarks/run or benchmarks/anywhere wrote.
 """
