@@ -107,7 +107,8 @@ class Writer:
 
 
 def run_rounds(plan, group, rounds, writer):
-    """A quick run begins no round that would end too late."""
+    """A quick run begins no round that would end too late. A program that fails leaves a gap, and the
+    report says so: an hour's figures are not lost for it."""
     entries = plan.entries(group)
     started = began = time.monotonic()
     for number in range(rounds if entries else 0):
@@ -120,7 +121,12 @@ def run_rounds(plan, group, rounds, writer):
                 continue
             first = number % max(1, len(names))
             for name in names[first:] + names[:first]:
-                writer.add(measure.name, cell, name, number, plan.run(measure, name, cell))
+                try:
+                    writer.add(measure.name, cell, name, number, plan.run(measure, name, cell))
+                except Failure as failure:
+                    print(f"benchmarks/run: {failure}", file=sys.stderr)
+                    with open(plan.args.results / "errors.txt", "a", encoding="utf-8") as file:
+                        print(f"failed: {measure.name} {cell} {name}: {failure}", file=file)
         print(f"{group}: round {number + 1} of {rounds}: {time.monotonic() - started:.0f} s",
               file=sys.stderr, flush=True)
 
@@ -210,6 +216,7 @@ def main():
     plan = Plan(args)
     wait_until_quiet(args.patience)
     write_machine(plan)
+    (args.results / "errors.txt").write_text("", encoding="utf-8")
     writer = Writer(args.results)
     if os.getloadavg()[0] >= kept.QUIET:
         print(report.NOT_QUIET.format(load=f"{os.getloadavg()[0]:.2f}"), file=sys.stderr)

@@ -1,6 +1,6 @@
 """Draws the pictures of a folder's results.csv as SVG, where gnuplot is.
 
-    benchmarks/plots.py FOLDER
+    python3 benchmarks/plots.py FOLDER
 
 FOLDER is one that benchmarks/run or benchmarks/anywhere wrote.
 """
@@ -95,7 +95,7 @@ plot {drawn}
         self.panels.append(f"""
 set title '{title}'
 set logscale xy
-set xlabel 'tasks a second'
+set xlabel 'tasks a second' offset 0,0.6
 {settings}
 plot {drawn}
 """)

@@ -1,6 +1,6 @@
 """Makes of a folder's results.csv the tables of targets and what was reached: table.md.
 
-    benchmarks/report.py FOLDER
+    python3 benchmarks/report.py FOLDER
 
 FOLDER is one that benchmarks/run or benchmarks/anywhere wrote.
 """
@@ -60,6 +60,9 @@ class Report:
         lines.append(f"{rounds} rounds; load {machine.get('load', '?')} before the first")
         if not self.results.is_quiet():
             lines.append(NOT_QUIET.format(load=machine.get("load", "?")))
+        failed = sum(line.startswith("failed: ") for line in self.results.lines("errors.txt"))
+        if failed:
+            lines.append(f"{failed} RUNS FAILED: errors.txt says which")
         return "\n".join(lines)
 
     def by_cell(self, measure, target):

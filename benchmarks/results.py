@@ -22,10 +22,10 @@ class Results:
         self.machine, self.kinds = {}, collections.OrderedDict()
 
     def read(self):
-        for line in self._lines("machine.txt"):
+        for line in self.lines("machine.txt"):
             key, _, value = line.partition(": ")
             self.machine[key] = value
-        for line in self._lines("implementations.txt"):
+        for line in self.lines("implementations.txt"):
             name, kind = line.split()[:2]
             self.kinds[name] = kind
         with open(self.folder / "results.csv", newline="", encoding="utf-8") as file:
@@ -37,7 +37,7 @@ class Results:
                          {row["quantity"]: float(row["value"])})
         return self
 
-    def _lines(self, name):
+    def lines(self, name):
         path = self.folder / name
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 

@@ -82,9 +82,11 @@ def ratio(implementation, quantity, rivals, best=max, other=None):
 
 
 def cpu_of(results, cell, name):
-    """Processor time a task, by round. What no pool at all shows is noise: nobody counts for less."""
-    noise = results.get("paced", cell, "none", "cpu_ns")
-    return {n: max(v, 50.0, abs(noise.get(n, 0))) for n, v in
+    """Processor time a task, by round. What no pool at all shows beyond the tasks' own work is noise:
+    nobody counts for less."""
+    used = results.get("paced", cell, "none", "cpu_ns")
+    work = results.get("paced", cell, "none", "work_ns")
+    return {n: max(v, 50.0, abs(used.get(n, 0) - work.get(n, 0))) for n, v in
             results.get("paced", cell, name, "cpu_ns").items()}
 
 
@@ -204,7 +206,7 @@ def run_futex_calls(plan, name, cell):
         if line.endswith(" futex"):
             calls = float(line.split()[3])
     trace.unlink()
-    tasks = plan.quantities(printed)["call_samples"]
+    tasks = plan.quantities(printed)["tasks"]
     return {"futex_calls": calls / tasks}
 
 

@@ -468,6 +468,7 @@ func paced(c *cell, who string) {
 		report("loss_percent", 100-100*pooled.neighbours/pooled.wall/(alone.neighbours/alone.wall))
 	}
 	report("refused_percent", 100*refused/(pooled.tasks+refused))
+	report("tasks", pooled.tasks+float64(stretches*warmUp)) // warming up included
 	calls.report("call_")
 	report("wait_p50_ns", quantile(waits, 0.5))
 	report("wait_p99_ns", quantile(waits, 0.99))
