@@ -2183,6 +2183,7 @@ void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
 template <class Policy> void basic_pool<Policy>::request_stop() {
   const detail::frame here(this, options_.workers);
   shut();
+  idle_.kick();
   stop_.request_stop();
 }
 
