@@ -193,8 +193,8 @@ inline std::error_code make_error_code(errc e) noexcept {
   return {static_cast<int>(e), category()};
 }
 
-/// `err == fanout::ErrFull`, whichever shared object the code comes from: each may have a category of
-/// its own, so the name tells, and two std::error_codes are compared by the address.
+/// `err == fanout::ErrFull`, whichever shared object the code comes from: each may have a category
+/// of its own, so the name tells. Two std::error_codes are compared by the category's address.
 inline bool operator==(const std::error_code& code, errc e) noexcept {
   return code.value() == static_cast<int>(e) &&
          std::string_view(code.category().name()) == category().name();
@@ -242,10 +242,10 @@ struct options {
 
   /// How long a task may wait for company before a worker is woken for it: 0 to 1 hour. While work
   /// keeps coming, one worker looks once a delay, and submitting costs no wake. A task starts at
-  /// once all the same when it is the first after a quiet spell, when half the buffer is taken, when
-  /// somebody blocks for room, waits for idleness, stops or closes, and when it comes by submit(),
-  /// schedule() or a group. Below 250 us the kernel's timers (50 us of slack) set the grain. 0: no
-  /// task ever waits.
+  /// once all the same when it is the first after a quiet spell, when half the buffer is taken,
+  /// when somebody blocks for room, waits for idleness, stops or closes, and when it comes by
+  /// submit(), schedule() or a group. Below 250 us the kernel's timers (50 us of slack) set the
+  /// grain. 0: no task ever waits.
   std::chrono::nanoseconds wake_delay{0};
 
   /// Called on the worker inside the catch block for every task that throws, concurrently when
@@ -381,9 +381,9 @@ struct timed_policy : default_policy {
 //
 //   (1)  ring::publish  stamp.store    -> ring::find_front   stamp.load   the task in the slot
 //   (2)  ring::vacate   stamp.store    -> ring::claim_back   stamp.load   the emptied slot
-//   (3)  idle_protocol::wake  permits.add  -> idle_protocol::sleep  permits.cas  all before the wake
+//   (3)  idle_protocol::wake  permits  -> idle_protocol::sleep  permits    all before the wake
 //   (4)  counter::add   value.store    -> counter::get       value.load   a task's whole effect
-//   (5)  the mutexes of room_waiters and idle_waiters: their counts, and all before a call into them
+//   (5)  the mutexes of room_waiters and idle_waiters: their counts, all before a call into them
 //   (6)  basic_pool's close mutex: the closing state, and all before a worker's end
 //   (7)  std::jthread's start and join
 //   (8)  count_ended    ended.add      -> is_done            ended.load   a group task's effect
