@@ -367,6 +367,7 @@ struct sync {
                     fanout::detail::steady_time deadline, const where& at = where::current()) {
       const step s;
       if (word.newest(at) != expected) return;
+      ++naps;
       if (chosen.random && !timeless) {
         if (asleep.sleep_for_a_time(&word, info(at))) clock = (std::max)(clock, deadline);
       } else if (timeless || (!has_passed && rl::rand(2) == 0)) {
@@ -385,6 +386,7 @@ struct sync {
   inline static bool timeless = false;    // nothing but a kick ends a nap
   inline static bool has_passed = false;  // each nap ends by time now
   inline static const void* napping_on = nullptr;
+  inline static unsigned naps = 0;  // begun in this execution
 
   /// From now on naps end by time, the one that stands included.
   static void let_time_pass(const where& at = where::current()) {
@@ -443,6 +445,7 @@ class world {
     sync::timeless = false;
     sync::has_passed = false;
     sync::napping_on = nullptr;
+    sync::naps = 0;
   }
 
   /// Submission `id` was answered; whether it was accepted.

@@ -161,6 +161,134 @@ struct close_against_nap_two_workers : closed<close_against_nap_two_workers, 2> 
 FANOUT_MODEL_SCENARIO(close_against_nap);
 FANOUT_MODEL_SCENARIO(close_against_nap_two_workers);
 
+/// The same for request_stop, which ends a nap over tasks that nobody closes for.
+template <class Self, int Workers> class stopped : public delayed<Self, 2, Workers, 6> {
+ public:
+  void prepare() { this->without_timers(); }
+  void run(int index) {
+    if (index == 1) {
+      for (unsigned id = 0; id < 2; ++id) {
+        if (!this->try_do(id, [this] { all.arrive(); })) all.arrive();
+      }
+      return;
+    }
+    this->pool->request_stop();
+    all.wait();
+    static_cast<void>(this->pool->close());
+  }
+  gate all{2};
+};
+struct request_stop_against_nap : stopped<request_stop_against_nap, 1> {};
+struct request_stop_against_nap_two_workers : stopped<request_stop_against_nap_two_workers, 2> {};
+FANOUT_MODEL_SCENARIO(request_stop_against_nap);
+FANOUT_MODEL_SCENARIO(request_stop_against_nap_two_workers);
+
+/// A close with a deadline ends the nap too. What a submitter has claimed and not yet published
+/// when the deadline passes is discarded or run, and either is counted.
+template <class Self, int Workers, unsigned Before>
+class deadline : public delayed<Self, 2, Workers, 6> {
+ public:
+  void prepare() { this->without_timers(); }
+  void run(int index) {
+    if (index == 1) {
+      this->try_do(2);
+      this->try_do(3);
+      return;
+    }
+    for (unsigned id = 0; id < Before; ++id) this->try_do(id);
+    const auto answer = this->pool->close_for(std::chrono::hours(1));
+    model::check(answer == fanout::errc::timed_out || this->pool->stats().discarded == 0,
+                 "close_for tells when it discarded");
+    for (unsigned id = 0; id < 4; ++id) {
+      if (this->tasks.has_run(id)) this->tasks.sees(id);
+    }
+  }
+};
+struct deadline_close_against_nap : deadline<deadline_close_against_nap, 1, 1> {};
+struct deadline_close_against_nap_two_workers
+    : deadline<deadline_close_against_nap_two_workers, 2, 0> {};
+FANOUT_MODEL_SCENARIO(deadline_close_against_nap);
+FANOUT_MODEL_SCENARIO(deadline_close_against_nap_two_workers);
+
+/// Who waits for idleness is told when what it waits for is discarded beneath a nap.
+struct wait_idle_against_nap_and_deadline_close
+    : delayed<wait_idle_against_nap_and_deadline_close, 2, 1, 6> {
+  void prepare() { without_timers(); }
+  void run(int index) {
+    if (index == 0) {
+      try_do(0);
+      static_cast<void>(pool->close_for(std::chrono::hours(1)));
+    } else {
+      try_do(1);
+      model::check(!pool->wait_idle(), "wait_idle ends with the pool idle");
+    }
+  }
+};
+FANOUT_MODEL_SCENARIO(wait_idle_against_nap_and_deadline_close);
+
+/// It waits for tasks of others, so that its kick is the first that it reads of the word.
+struct wait_idle_of_others_against_nap : delayed<wait_idle_of_others_against_nap, 2, 1, 6> {
+  void prepare() { without_timers(); }
+  void run(int index) {
+    if (index == 1) {
+      try_do(0, [this] { first.arrive(); });
+      first.wait();
+      try_do(1);
+    } else {
+      first.wait();
+      model::check(!pool->wait_idle(), "wait_idle ends with the pool idle");
+    }
+    done.arrive();
+    if (index != 0) return;
+    done.wait();
+    static_cast<void>(pool->close());
+  }
+  gate first{1}, done{2};
+};
+FANOUT_MODEL_SCENARIO(wait_idle_of_others_against_nap);
+
+/// A bulk that takes half the buffer ends the nap by its last task.
+struct bulk_against_nap : delayed<bulk_against_nap, 1, 1, 4> {
+  void prepare() {
+    without_timers();
+    checks_tasks = false;
+  }
+  void run(int) {
+    gate first{1};
+    try_do(0, [&first] { first.arrive(); });
+    first.wait();
+    const auto one = [this] {
+      tasks.ran(next++);
+      all.arrive();
+    };
+    std::array<decltype(one), 2> range{one, one};
+    model::check(pool->try_do_bulk(range).accepted == 2, "a bulk that fits is accepted");
+    all.wait();
+    static_cast<void>(pool->close());
+  }
+  unsigned next = 1;
+  gate all{2};
+};
+FANOUT_MODEL_SCENARIO(bulk_against_nap);
+
+/// A nap in which fewer than two tasks came is the last one: the pool goes to sleep for good.
+struct quiet_after_nap : delayed<quiet_after_nap, 1, 1, 6> {
+  void prepare() { model::sync::let_time_pass(); }
+  void run(int) {
+    for (unsigned id = 0; id < 2; ++id) {
+      gate ran{1};
+      try_do(id, [&ran] { ran.arrive(); });
+      ran.wait();
+    }
+    static_cast<void>(pool->close());
+  }
+  /// Each of the two tasks wakes the worker at most once, and close does.
+  void finish() {
+    model::check(model::sync::naps <= 3, "naps end when no work comes");
+  }
+};
+FANOUT_MODEL_SCENARIO(quiet_after_nap);
+
 /// After the idle hook of what it submitted, and not before it, wait_idle returns.
 template <class Self, int Workers, bool Submits>
 class hooked : public model::scenario<Self, 1, Workers, 2> {
@@ -188,5 +316,23 @@ struct idle_hook_that_submits : hooked<idle_hook_that_submits, 1, true> {};
 FANOUT_MODEL_SCENARIO(idle_hook);
 FANOUT_MODEL_SCENARIO(idle_hook_two_workers);
 FANOUT_MODEL_SCENARIO(idle_hook_that_submits);
+
+/// The hook holds no search: what a task needs that comes meanwhile, another worker runs.
+struct idle_hook_that_waits : model::scenario<idle_hook_that_waits, 1, 2, 2, model::patient_policy> {
+  void choose(fanout::options& options) {
+    options.on_worker_idle = [this](std::size_t) {
+      if (std::exchange(is_first, false)) second.wait();
+    };
+  }
+  void run(int) {
+    try_do(0);
+    try_do(1, [this] { second.arrive(); });
+    second.wait();
+    static_cast<void>(pool->close());
+  }
+  bool is_first = true;
+  gate second{1};
+};
+FANOUT_MODEL_SCENARIO(idle_hook_that_waits);
 
 }  // namespace
