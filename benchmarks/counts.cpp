@@ -1,17 +1,16 @@
-// What needs no clock: bytes, allocations, claims, and the processor time of a parked pool.
+// What needs no clock: bytes, allocations, claims.
 // SPDX-License-Identifier: MIT. Copyright (c) 2026 the fanout authors. Licence text: LICENSE.
 //
 //   counts
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <fanout/fanout.hpp>
 #include <new>
-#include <thread>
 
 #include "support.hpp"
 
@@ -70,10 +69,11 @@ struct counting_policy : fanout::default_policy {
 
 /// Bytes of a pool with its heap blocks, and without its slots and its threads' stacks.
 double pool_bytes(std::size_t workers) {
+  constexpr double slots = bench::buffer * sizeof(fanout::detail::slot<fanout::default_policy>);
   const std::uint64_t before = allocated_bytes;
   const fanout::pool pool({.workers = workers, .buffer = bench::buffer});
-  return static_cast<double>(allocated_bytes - before + sizeof pool) -
-         bench::buffer * sizeof(fanout::detail::slot<fanout::default_policy>);
+  const auto all = static_cast<double>(allocated_bytes - before + sizeof pool);
+  return all < slots ? all : all - slots;  // slots may come from elsewhere than operator new
 }
 
 void memory() {
@@ -82,6 +82,39 @@ void memory() {
   bench::report("slot_bytes", sizeof(fanout::detail::slot<fanout::default_policy>));
   bench::report("pool_bytes", of_one - of_a_worker);
   bench::report("worker_bytes", of_a_worker);
+}
+
+#if defined(__linux__)
+/// Bytes of memory that the process has touched.
+double resident_bytes() {
+  long size = 0, resident = 0;
+  if (std::FILE* const file = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(file, "%ld %ld", &size, &resident) != 2) resident = 0;
+    std::fclose(file);
+  }
+  return static_cast<double>(resident) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+}
+
+/// What a slot costs before it is used for the first time.
+void untouched() {
+  constexpr std::size_t slots = 1 << 20;
+  const double before = resident_bytes();
+  const fanout::pool pool({.buffer = slots});
+  bench::report("untouched_slot_bytes", (resident_bytes() - before) / slots);
+}
+#else
+void untouched() {}
+#endif
+
+template <class Pool> void eviction(Pool& full) {
+  if constexpr (requires { full.do_evict(bench::task{}); }) {
+    const std::uint64_t before = allocations;
+    for (std::size_t i = 0; i < bench::buffer; ++i) {
+      if (full.do_evict(bench::task{})) bench::fail("a full buffer did not evict");
+    }
+    bench::report("allocations_per_eviction",
+                  static_cast<double>(allocations - before) / bench::buffer);
+  }
 }
 
 void allocation() {
@@ -107,6 +140,7 @@ void allocation() {
   }
   bench::report("allocations_per_refusal",
                 static_cast<double>(allocations - before) / bench::buffer);
+  eviction(pool);
   gate.open();
 }
 
@@ -122,22 +156,11 @@ void claims() {
   gate.open();
 }
 
-void parked() {
-  const fanout::pool pool({.workers = 16});
-  const bench::other_threads others;
-  others.wait_until_asleep();
-  const double before = bench::cpu_ns();
-  const std::int64_t start = bench::now_ns();
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  bench::report("parked_cpu_share",
-                (bench::cpu_ns() - before) / static_cast<double>(bench::now_ns() - start));
-}
-
 }  // namespace
 
 int main() {
   memory();
+  untouched();
   allocation();
   claims();
-  parked();
 }

@@ -2,13 +2,17 @@
 // SPDX-License-Identifier: MIT. Copyright (c) 2026 the fanout authors. Licence text: LICENSE.
 //
 //   fill_drain               every implementation, once
+//   fill_drain --list        the implementations
 //   fill_drain NAME MS       repeats for MS ms and prints the medians
 //
-// fanout_bulk is fanout filled by try_do_bulk with 64 tasks at a time.
+// fanout_bulk is fanout filled by try_do_bulk with 64 tasks at a time; fanout_evict is fanout whose
+// full buffer evicts instead of refusing.
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -41,7 +45,27 @@ class fanout_bulk {
   fanout::pool pool_;
 };
 
+template <class Pool>
+concept can_evict = requires(Pool p) { p.do_evict(bench::task{}); };
+
+/// fanout, which takes a task for the oldest when it is full. Pool is fanout::pool.
+template <class Pool> class fanout_evict {
+ public:
+  static constexpr std::string_view name = "fanout_evict";
+  using port = bench::plain_port<fanout_evict>;
+
+  explicit fanout_evict(std::size_t workers)
+      : pool_({.workers = workers, .buffer = bench::buffer}) {}
+  bool try_submit(const bench::task& t) { return !pool_.try_do(t); }
+  bool evict(const bench::task& t) { return !pool_.do_evict(t); }
+  void close() { pool_.close(); }
+
+ private:
+  Pool pool_;
+};
+
 template <class Pool> void measure(std::int64_t ms) {
+  constexpr bool evicts = requires(Pool& p) { p.evict(bench::task{}); };
   constexpr std::size_t bulk = 64, refusals = 2048;
   // Where tasks start in order, the last one's start is the end of the draining.
   constexpr bool is_ordered = !requires(const Pool& p) { p.wait_until_none_waits(); };
@@ -71,9 +95,16 @@ template <class Pool> void measure(std::int64_t ms) {
     }
     const std::int64_t t1 = bench::now_ns();
     if (accepted != tasks.size()) bench::fail("the buffer does not hold its bound");
-    for (std::size_t i = 0; i < refusals; ++i) accepted += port.try_submit(bench::task{}) ? 1u : 0u;
+    std::size_t refused = 0;
+    if constexpr (evicts) {
+      for (std::size_t i = 0; i < refusals; ++i) refused += pool.evict(tasks.back()) ? 1u : 0u;
+    } else {
+      for (std::size_t i = 0; i < refusals; ++i) {
+        refused += port.try_submit(bench::task{}) ? 0u : 1u;
+      }
+    }
     const std::int64_t t2 = bench::now_ns();
-    if (accepted != tasks.size()) bench::fail("the buffer holds more than its bound");
+    if (refused != refusals) bench::fail("a full buffer did not do its duty");
 
     gate.open();
     while (last.load(std::memory_order_acquire) == 0) std::this_thread::yield();
@@ -85,20 +116,31 @@ template <class Pool> void measure(std::int64_t ms) {
   pool.close();
 
   bench::report("fill_ns", bench::quantile(fill, 0.5));
-  bench::report("refuse_ns", bench::quantile(refuse, 0.5));
-  if (is_ordered) bench::report("drain_ns", bench::quantile(drain, 0.5));
+  bench::report(evicts ? "evict_ns" : "refuse_ns", bench::quantile(refuse, 0.5));
+  if (is_ordered && !evicts) bench::report("drain_ns", bench::quantile(drain, 0.5));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const bench::arguments args(argc, argv);
-  if (args.empty()) {
-    bench::all_pools::each([]<class Pool>() { measure<Pool>(1); });
-    measure<fanout_bulk>(1);
-  } else if (args.word(0) == fanout_bulk::name) {
-    measure<fanout_bulk>(args.number(1));
-  } else {
-    bench::all_pools::with(args.word(0), [&]<class Pool>() { measure<Pool>(args.number(1)); });
-  }
+  bool is_known = false;
+  const auto look = [&]<class Pool>() {
+    if (args.empty()) {
+      measure<Pool>(1);
+    } else if (args.word(0) == "--list") {
+      std::printf("%s\n", Pool::name.data());
+    } else if (args.word(0) == Pool::name) {
+      measure<Pool>(args.number(1));
+    } else {
+      return;
+    }
+    is_known = true;
+  };
+  bench::all_pools::each(look);
+  look.operator()<fanout_bulk>();
+  [&]<class Pool>(Pool*) {
+    if constexpr (can_evict<Pool>) look.template operator()<fanout_evict<Pool>>();
+  }(static_cast<fanout::pool*>(nullptr));
+  if (!is_known) bench::fail("there is no implementation '" + std::string(args.word(0)) + "' here");
 }

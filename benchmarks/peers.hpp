@@ -1,6 +1,8 @@
 // The implementations that are compared, each behind the same few members:
 //
-//   name, kind            its name in results; fanout, pool (complete), queue (bare) or limit
+//   name, kind            its name in results; fanout, delayed (fanout with a wake delay), pool
+//                         (complete), queue (bare), limit (of what can be reached), or baseline
+//                         (another version of fanout: such a program has nobody else)
 //   P(workers)            starts that many workers; the bound is bench::buffer waiting tasks
 //   P::port               what one submitting thread needs; made from a P&
 //   port.try_submit(t)    submits, or says false when the bound is reached
@@ -15,8 +17,10 @@
 #define FANOUT_BENCHMARKS_PEERS_HPP
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <deque>
 #include <exception>
@@ -29,6 +33,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -105,33 +110,62 @@ class waiting_limit {
 /// This library.
 class fanout_pool {
  public:
+#if defined(FANOUT_BENCH_BASELINE)
+  static constexpr std::string_view name = "baseline", kind = "baseline";
+#else
   static constexpr std::string_view name = "fanout", kind = "fanout";
+#endif
   using port = plain_port<fanout_pool>;
 
   explicit fanout_pool(std::size_t workers)
-      : pool_({.name = "bench", .workers = workers, .buffer = buffer}) {}
+      : fanout_pool({.name = "bench", .workers = workers, .buffer = buffer}) {}
   bool try_submit(const task& t) { return !pool_.try_do(t); }
   void submit(const task& t) {
     if (pool_.do_wait(t)) fail("do_wait was refused");
   }
   void close() { pool_.close(); }
 
+ protected:
+  explicit fanout_pool(const fanout::options& o) : pool_(o) {}
+
  private:
   fanout::pool pool_;
 };
 
-/// The limit: the ring and the slots of this library, bare. The task lies in the slot and is called
-/// directly; workers look with the pauses and yields of a searching worker, and never park.
-class bare_ring {
+template <class Options>
+concept has_wake_delay = requires(Options o) { o.wake_delay = std::chrono::milliseconds(1); };
+
+/// This library where a task may wait a millisecond for company. Options is fanout::options.
+template <class Options> class delayed_pool : public fanout_pool {
  public:
-  static constexpr std::string_view name = "ring", kind = "limit";
+  static constexpr std::string_view name = "fanout_delay", kind = "delayed";
+  static constexpr std::chrono::milliseconds delay{1};
+  using port = plain_port<delayed_pool>;
+
+  explicit delayed_pool(std::size_t workers) : fanout_pool(with_delay(workers)) {}
+
+ private:
+  static Options with_delay(std::size_t workers) {
+    Options o{.name = "bench", .workers = workers, .buffer = buffer};
+    o.wake_delay = delay;
+    return o;
+  }
+};
+
+#if !defined(FANOUT_BENCH_BASELINE)
+/// The limit: the ring of this library, bare, with its back-off and its prefetch. The task lies in
+/// the slot and is called directly. Workers search as the pool's do, and yield where the pool's
+/// would sleep, so that nobody is ever woken. The better of two counts: all workers search, or there
+/// is one, whatever was asked for, since for tiny tasks more of them only take turns.
+template <bool IsOne> class bare_ring {
+ public:
+  static constexpr std::string_view name = IsOne ? "ring_of_one" : "ring", kind = "limit";
   using port = plain_port<bare_ring>;
 
-  explicit bare_ring(std::size_t workers) : workers_(workers, [this] { work(); }) {}
+  explicit bare_ring(std::size_t workers) : workers_(IsOne ? 1 : workers, [this] { work(); }) {}
   bool try_submit(const task& t) {
-    ring::position at = 0;
-    fanout::errc why{};
-    if (ring_.claim_back(1, at, why) == 0) return false;
+    position at = 0;
+    if (!claim_back(ring_, at)) return false;
     ::new (static_cast<void*>(ring_.at(at).storage)) task(t);
     ring_.publish(ring_.at(at), at);
     return true;
@@ -142,13 +176,33 @@ class bare_ring {
   }
 
  private:
-  using policy = fanout::default_policy;
-  using ring = fanout::detail::ring<policy>;
-  using slot = fanout::detail::slot<policy>;
+  using sync = fanout::detail::native_sync;
+  struct alignas(64) own_slot {
+    std::atomic<std::uint64_t> stamp{0};
+    alignas(task) std::byte storage[sizeof(task)];
+  };
+
+  // The header's ring has had the parameters (Policy), its slot being the pool's, and (Slot, Sync).
+  template <template <class> class Ring> static Ring<fanout::default_policy>* ring_of();
+  template <template <class, class> class Ring> static Ring<own_slot, sync>* ring_of();
+  using ring = std::remove_pointer_t<decltype(ring_of<fanout::detail::ring>())>;
+  using slot = std::remove_reference_t<decltype(std::declval<ring&>().at(0))>;
+  using position = std::uint64_t;
+
+  template <class Ring> static bool claim_back(Ring& in, position& at) {
+    if constexpr (requires { in.claim_back(1).first; }) {
+      const auto claimed = in.claim_back(1);
+      at = claimed.first;
+      return claimed.count != 0;
+    } else {
+      fanout::errc why{};
+      return in.claim_back(1, at, why) != 0;
+    }
+  }
 
   void work() {
     for (unsigned looks = 0;;) {
-      ring::position at = 0;
+      position at = 0;
       if (slot* const taken = ring_.claim_front(at)) {
         const task t = *std::launder(reinterpret_cast<task*>(taken->storage));
         ring_.vacate(*taken, at);
@@ -156,15 +210,16 @@ class bare_ring {
         looks = 0;
       } else if (ring_.is_drained()) {
         return;
-      } else if (looks++ < policy::spins) {
-        policy::sync::pause();
+      } else if (looks < 4) {
+        for (unsigned i = 0; i < 1u << looks; ++i) sync::pause();
+        ++looks;
       } else {
-        policy::sync::yield();
+        std::this_thread::yield();
       }
     }
   }
 
-  const std::unique_ptr<slot[]> slots_ = std::make_unique_for_overwrite<slot[]>(buffer);
+  const std::unique_ptr<slot[]> slots_ = std::make_unique<slot[]>(buffer);
   ring ring_{slots_.get(), buffer};
   threads workers_;
 };
@@ -369,6 +424,7 @@ class moodycamel_queue {
   threads workers_;
 };
 #endif
+#endif  // FANOUT_BENCH_BASELINE
 
 template <class... Pools> struct pool_list {
   /// Calls f.template operator()<Pool>() for each.
@@ -395,7 +451,10 @@ template <class... Pools> struct pool_list {
   }
 };
 
-using all_pools = pool_list<fanout_pool, bare_ring, mutex_pool
+#if defined(FANOUT_BENCH_BASELINE)
+using all_pools = pool_list<fanout_pool>;
+#else
+using all_pools = pool_list<fanout_pool, bare_ring<false>, bare_ring<true>, mutex_pool
 #if defined(FANOUT_BENCH_TBB)
                             ,
                             tbb_arena, tbb_queue
@@ -409,6 +468,17 @@ using all_pools = pool_list<fanout_pool, bare_ring, mutex_pool
                             moodycamel_queue
 #endif
                             >;
+#endif
+
+/// all_pools with the delayed pool behind fanout's, where the header has that option.
+template <class Options, class List> struct with_delayed {
+  using type = List;
+};
+template <has_wake_delay Options, class First, class... Rest>
+struct with_delayed<Options, pool_list<First, Rest...>> {
+  using type = pool_list<First, delayed_pool<Options>, Rest...>;
+};
+using service_pools = with_delayed<fanout::options, all_pools>::type;
 
 }  // namespace bench
 

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "peers.hpp"
@@ -54,19 +55,6 @@ template <class Pool> double pooled(std::uint64_t iterations, std::uint64_t coun
   return wall_per_task(start, count);
 }
 
-/// The most of several tries: whoever shares the machine can only make it fewer.
-double iterations_per_us() {
-  double most = 0;
-  for (int i = 0; i < 20; ++i) {
-    constexpr std::uint64_t iterations = 1'000'000;
-    const std::int64_t start = bench::now_ns();
-    bench::compute(iterations);
-    most = std::max(
-        most, static_cast<double>(iterations) * 1e3 / static_cast<double>(bench::now_ns() - start));
-  }
-  return most;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -74,11 +62,11 @@ int main(int argc, char** argv) {
   if (args.empty()) {
     bench::report("ideal", ideal(100, 10'000));
     bench::all_pools::each(
-        []<class Pool>() { bench::report(Pool::name.data(), pooled<Pool>(100, 10'000)); });
+        []<class Pool>() { bench::report(std::string(Pool::name), pooled<Pool>(100, 10'000)); });
     return 0;
   }
   if (args.word(0) == "calibrate") {
-    bench::report("iterations_per_us", iterations_per_us());
+    bench::report("iterations_per_us", bench::iterations_per_us());
     return 0;
   }
   const auto iterations = args.number<std::uint64_t>(1), count = args.number<std::uint64_t>(2);

@@ -54,9 +54,10 @@ static_assert(sizeof(task) == 24);
   std::exit(2);
 }
 
-/// One line of a program's output, which measure.py reads.
-inline void report(const char* quantity, double value) {
-  std::printf("%s %.9g\n", quantity, value);
+/// One line of a program's output, which the runner reads.
+inline void report(const std::string& quantity, double value) {
+  std::printf("%s %.9g\n", quantity.c_str(), value);
+  std::fflush(stdout);
 }
 
 inline std::int64_t now_ns() {
@@ -64,15 +65,18 @@ inline std::int64_t now_ns() {
   return duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
+#if defined(__linux__)
+inline double clock_ns(clockid_t clock) {
+  timespec t{};
+  ::clock_gettime(clock, &t);
+  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+}
+#endif
+
 /// Nanoseconds that the process has spent on processors.
 inline double cpu_ns() {
 #if defined(__linux__)
-  rusage used{};
-  getrusage(RUSAGE_SELF, &used);
-  const auto ns = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_usec) * 1e3;
-  };
-  return ns(used.ru_utime) + ns(used.ru_stime);
+  return clock_ns(CLOCK_PROCESS_CPUTIME_ID);  // counts what runs now, which getrusage may not
 #else
   return static_cast<double>(std::clock()) * 1e9 / CLOCKS_PER_SEC;
 #endif
@@ -136,16 +140,18 @@ class call_timer {
     return answer;
   }
   void drop_last() { ticks_.pop_back(); }
+  void reserve(std::size_t calls) { ticks_.reserve(calls); }
 
-  void report() {
+  /// Prints the quantiles under names that begin with `prefix`.
+  void report(const std::string& prefix = "") {
     std::sort(ticks_.begin(), ticks_.end());
     const auto ns = [this](double q) {
       return std::max(0.0, ticks_at(q) - overhead_) * ns_per_tick();
     };
-    bench::report("p50_ns", ns(0.5));
-    bench::report("p99_ns", ns(0.99));
-    bench::report("p999_ns", ns(0.999));
-    bench::report("samples", static_cast<double>(ticks_.size()));
+    bench::report(prefix + "p50_ns", ns(0.5));
+    bench::report(prefix + "p99_ns", ns(0.99));
+    bench::report(prefix + "p999_ns", ns(0.999));
+    bench::report(prefix + "samples", static_cast<double>(ticks_.size()));
   }
 
  private:
@@ -209,6 +215,20 @@ inline void compute(std::uint64_t iterations) {
 
 inline task computing(std::uint64_t iterations) {
   return {[](const task& t) { compute(t.value); }, nullptr, iterations};
+}
+
+/// Iterations of compute() in a microsecond: the most of `tries` of about a millisecond, since
+/// whoever shares the machine can only make it fewer.
+inline double iterations_per_us(int tries = 20) {
+  constexpr std::uint64_t iterations = 1'000'000;
+  double most = 0;
+  while (tries-- > 0) {
+    const std::int64_t start = now_ns();
+    compute(iterations);
+    most = std::max(most,
+                    static_cast<double>(iterations) * 1e3 / static_cast<double>(now_ns() - start));
+  }
+  return most;
 }
 
 /// Holds a worker until it is opened; then serves again.
@@ -318,6 +338,8 @@ class arguments {
   template <class Integer = std::int64_t> Integer number(std::size_t i) const {
     return parse<Integer>(word(i));
   }
+  /// A number that may be 0.
+  std::uint64_t count(std::size_t i) const { return word(i) == "0" ? 0 : number<std::uint64_t>(i); }
   /// The numbers P and W of a cell that is written PxW.
   std::pair<std::size_t, std::size_t> cell(std::size_t i) const {
     const std::string_view text = word(i);

@@ -13,7 +13,7 @@ s,^/// \([A-Z][a-z]*\)$,/// **\1**\n///,
 }
 
 # The inline namespace that carries the version is for the linker.
-/^inline namespace FANOUT_ABI(/,/{$/d
+/^inline namespace FANOUT_ABI {$/d
 /^}.*namespace FANOUT_ABI$/d
 
 # A specialisation in std is no name of this library.

@@ -234,7 +234,6 @@ fanout::options recording(std::vector<log>& logs, std::size_t capacity) {
 
 struct sleepy : fanout::default_policy {
   static constexpr unsigned spins = 0;
-  static constexpr unsigned yields = 0;
 };
 struct stirred : sleepy {
   using sync = support::stirred_sync;

@@ -1,8 +1,10 @@
-// detail::native_sync and detail::store_load: what the platform must give for the machine to hold.
+// detail::native_sync, and the order of sequentially consistent operations: what the platform must
+// give for the machine to hold.
 
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <thread>
@@ -13,7 +15,6 @@
 namespace {
 
 using native_sync = fanout::detail::native_sync;
-using barrier = fanout::detail::store_load<native_sync>;
 
 /// Two places, each written by one thread and read by the other; and others that are only written,
 /// so that the store to `mine` has to queue up behind them.
@@ -28,13 +29,13 @@ struct alignas(256) crossing {
   alignas(128) bool you_saw = false;
 };
 
-/// Store buffering (Dekker): each thread stores to its place, passes its barrier and loads the
-/// other's, `rounds` times, one of them a little later from round to round, so that some rounds
-/// meet whatever the compiler made of it. Returns how often neither saw the other, which the
-/// barriers have to exclude. Needs two cores to show a defect, and optimisation: without it g++
-/// makes every operation sequentially consistent.
+/// Store buffering (Dekker): each thread changes its place and loads the other's, `rounds` times,
+/// one of them a little later from round to round, so that some rounds meet whatever the compiler
+/// made of it. Returns how often neither saw the other, which the orders have to exclude. Needs two
+/// cores to show a defect, and optimisation: without it g++ makes every operation sequentially
+/// consistent.
 template <class Mine, class Yours>
-std::size_t missed(std::size_t rounds, Mine my_barrier, Yours your_barrier) {
+std::size_t missed(std::size_t rounds, Mine change_mine, Yours change_yours) {
   std::vector<crossing> at(rounds);
   std::atomic<std::size_t> arrived{0};
   const auto meet = [&](std::size_t round) {
@@ -50,17 +51,15 @@ std::size_t missed(std::size_t rounds, Mine my_barrier, Yours your_barrier) {
       for (std::size_t late = 0; late < i % 128; ++late) {
         std::atomic_signal_fence(std::memory_order_seq_cst);  // so that the loop is not removed
       }
-      at[i].yours.store(1, std::memory_order_relaxed);
-      your_barrier();
-      at[i].you_saw = at[i].mine.load(std::memory_order_relaxed) == 1;
+      change_yours(at[i].yours);
+      at[i].you_saw = at[i].mine.load(fanout::detail::seq_cst) == 1;
     }
   });
   for (std::size_t i = 0; i < rounds; ++i) {
     meet(i);
     for (auto& place : at[i].others) place.value.store(1, std::memory_order_relaxed);
-    at[i].mine.store(1, std::memory_order_relaxed);
-    my_barrier();
-    at[i].i_saw = at[i].yours.load(std::memory_order_relaxed) == 1;
+    change_mine(at[i].mine);
+    at[i].i_saw = at[i].yours.load(fanout::detail::seq_cst) == 1;
   }
   other.join();
   std::size_t count = 0;
@@ -68,33 +67,22 @@ std::size_t missed(std::size_t rounds, Mine my_barrier, Yours your_barrier) {
   return count;
 }
 
-TEST(Platform, FenceOrdersAStoreBeforeALaterLoad) {
-  EXPECT_EQ(missed(
-                20000, [] { native_sync::fence(); }, [] { native_sync::fence(); }),
-            0u);
+void store(std::atomic<int>& place) { place.store(1, fanout::detail::seq_cst); }
+void add(std::atomic<int>& place) { place.fetch_add(1, fanout::detail::seq_cst); }
+void exchange(std::atomic<int>& place) {
+  int before = 0;
+  while (
+      !place.compare_exchange_weak(before, 1, fanout::detail::seq_cst, std::memory_order_relaxed))
+    before = 0;
 }
 
-TEST(Platform, LightBarrierIsEnoughAgainstAHeavyOne) {
-  const barrier order;
-  EXPECT_EQ(missed(
-                20000, [&] { order.light(); }, [&] { order.heavy(); }),
-            0u);
-}
+// (A), (B), (C), (G): a claim against a count or a mark in the word.
+TEST(Platform, ExchangeIsOrderedBeforeALaterLoad) { EXPECT_EQ(missed(20000, exchange, add), 0u); }
 
-TEST(Platform, FullBarrierIsEnoughAgainstAHeavyOneAndItself) {
-  const barrier order;
-  EXPECT_EQ(missed(
-                20000, [&] { order.full(); }, [&] { order.heavy(); }),
-            0u);
-  EXPECT_EQ(missed(
-                20000, [&] { order.full(); }, [&] { order.full(); }),
-            0u);
-}
-
-TEST(Platform, HasItsProcessBarrierEachTimeOrNever) {
-  const bool has = native_sync::has_process_barrier();
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(native_sync::has_process_barrier(), has);
-  EXPECT_TRUE(!has || native_sync::process_barrier());
+// (D): the mark that a run ended against the count of who waits.
+TEST(Platform, StoreIsOrderedBeforeALaterLoad) {
+  EXPECT_EQ(missed(20000, store, store), 0u);
+  EXPECT_EQ(missed(20000, store, add), 0u);
 }
 
 TEST(Platform, ParkReturnsAtOnceWhenTheWordHasChanged) {
@@ -126,6 +114,22 @@ TEST(Platform, UnparkEndsOnePark) {
     support::wait_until([&] { return awake == i; });
   }
   for (auto& sleeper : sleepers) sleeper.join();
+}
+
+TEST(Platform, TimedParkEndsByItsDeadlineAndByAnUnpark) {
+  using namespace std::chrono_literals;
+  std::atomic<std::uint32_t> word{0};
+  native_sync::timed_parking place;
+  const auto deadline = native_sync::now() + 20ms;
+  while (native_sync::now() < deadline) place.park_until(word, 0, deadline);
+  EXPECT_GE(native_sync::now(), deadline);
+  place.park_until(word, 1, native_sync::now() + 1h);  // or the test's timeout
+  std::thread waker([&] {
+    word = 1;
+    place.unpark(word);
+  });
+  while (word == 0) place.park_until(word, 0, native_sync::now() + 1h);
+  waker.join();
 }
 
 }  // namespace

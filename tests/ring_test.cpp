@@ -43,11 +43,12 @@ struct interruptible : fanout::default_policy {
 using slot = fanout::detail::slot<interruptible>;
 
 /// A ring with slots of its own.
-class ring : std::vector<slot>, public fanout::detail::ring<interruptible> {
+class ring : std::vector<slot>, public fanout::detail::ring<slot, interruptible_sync> {
+  using base = fanout::detail::ring<slot, interruptible_sync>;
+
  public:
-  explicit ring(std::size_t n)
-      : std::vector<slot>(n), fanout::detail::ring<interruptible>(data(), n) {}
-  using fanout::detail::ring<interruptible>::at;
+  explicit ring(std::size_t n) : std::vector<slot>(n), base(data(), n) {}
+  using base::at;
 };
 using position = ring::position;
 
@@ -58,13 +59,12 @@ void put(ring& r, position at, std::uint64_t value) {
 }
 
 bool push(ring& r, std::uint64_t value, errc* refusal = nullptr) {
-  position at = 0;
-  errc why{};
-  if (r.claim_back(1, at, why) == 0) {
-    if (refusal != nullptr) *refusal = why;
+  const auto claimed = r.claim_back(1);
+  if (claimed.count == 0) {
+    if (refusal != nullptr) *refusal = claimed.why;
     return false;
   }
-  put(r, at, value);
+  put(r, claimed.first, value);
   return true;
 }
 
@@ -94,11 +94,11 @@ TEST_P(Ring, HoldsExactlyItsCapacityWhereverItBegins) {
   std::uint64_t value = 0;
   for (std::size_t round = 0; round < 3 * n + 5; ++round) {
     for (std::size_t i = 0; i < n; ++i) {
-      ASSERT_TRUE(r.has_room());
+      ASSERT_FALSE(r.is_full_of_waiting());
       ASSERT_TRUE(push(r, in++));
       ASSERT_TRUE(r.is_ready());
     }
-    ASSERT_FALSE(r.has_room());
+    ASSERT_TRUE(r.is_full_of_waiting());
     errc why{};
     ASSERT_FALSE(push(r, in, &why));
     ASSERT_EQ(why, errc::full);
@@ -137,11 +137,15 @@ TEST_P(Ring, ClaimsARunOfSlotsInOneStep) {
   std::uint64_t out = 0;
   for (std::size_t round = 0; round < 2 * n + 3; ++round) {
     for (const std::size_t wanted : {n, n + 1, std::size_t{1}, (n + 1) / 2}) {
-      position at = 0;
-      errc why{};
-      const std::size_t got = r.claim_back(wanted, at, why);
-      ASSERT_EQ(got, std::min(wanted, n));
-      for (std::size_t i = 0; i < got; ++i, at = r.next(at)) put(r, at, in++);
+      const auto claimed = r.claim_back(wanted);
+      ASSERT_EQ(claimed.count, std::min(wanted, n));
+      std::size_t visited = 0;
+      r.for_each(claimed, [&](slot& s, position p) {
+        ++visited;
+        EXPECT_EQ(&s, &r.at(p));
+        put(r, p, in++);
+      });
+      ASSERT_EQ(visited, claimed.count);
       std::uint64_t value = 0;
       while (pop(r, value)) ASSERT_EQ(value, out++);
       ASSERT_EQ(out, in);
@@ -153,26 +157,25 @@ TEST_P(Ring, ClaimsWhatIsLeftOfARun) {
   const std::size_t n = GetParam();
   ring r(n);
   ASSERT_TRUE(push(r, 0));
-  position at = 0;
-  errc why{};
-  EXPECT_EQ(r.claim_back(n, at, why), n - 1);
+  const auto claimed = r.claim_back(n);
+  EXPECT_EQ(claimed.count, n - 1);
   if (n == 1) {
-    EXPECT_EQ(why, errc::full);
+    EXPECT_EQ(claimed.why, errc::full);
   }
 }
 
 TEST(RingAlone, SlotThatIsBeingFilledIsNeitherRoomNorATask) {
   ring r(1);
-  position at = 0;
-  errc why{};
-  ASSERT_EQ(r.claim_back(1, at, why), 1u);
+  const auto claimed = r.claim_back(1);
+  ASSERT_EQ(claimed.count, 1u);
   EXPECT_FALSE(r.is_ready());
-  EXPECT_FALSE(r.has_room());
+  errc why{};
   EXPECT_FALSE(push(r, 1, &why));
   EXPECT_EQ(why, errc::full);
+  EXPECT_TRUE(r.is_full_of_waiting());  // no worker has claimed it
   std::uint64_t value = 0;
   EXPECT_FALSE(pop(r, value));
-  put(r, at, 7);
+  put(r, claimed.first, 7);
   EXPECT_TRUE(r.is_ready());
   EXPECT_TRUE(pop(r, value));
   EXPECT_EQ(value, 7u);
@@ -184,10 +187,10 @@ TEST(RingAlone, SlotThatIsBeingEmptiedIsNeitherRoomNorATask) {
   position at = 0;
   ASSERT_TRUE(r.claim_front(at));
   EXPECT_FALSE(r.is_ready());
-  EXPECT_FALSE(r.has_room());
   errc why{};
   EXPECT_FALSE(push(r, 8, &why));
   EXPECT_EQ(why, errc::full);
+  EXPECT_FALSE(r.is_full_of_waiting());  // its worker is about to vacate it
   EXPECT_EQ(take(r, at), 7u);
   EXPECT_TRUE(push(r, 8));
 }
@@ -195,14 +198,13 @@ TEST(RingAlone, SlotThatIsBeingEmptiedIsNeitherRoomNorATask) {
 // The order is that of the claims, whoever publishes first.
 TEST(RingAlone, StalledSubmitterHoldsUpThoseBehindIt) {
   ring r(2);
-  position first = 0;
-  errc why{};
-  ASSERT_EQ(r.claim_back(1, first, why), 1u);
+  const auto first = r.claim_back(1);
+  ASSERT_EQ(first.count, 1u);
   ASSERT_TRUE(push(r, 2));
   std::uint64_t value = 0;
   EXPECT_FALSE(r.is_ready());
   EXPECT_FALSE(pop(r, value));
-  put(r, first, 1);
+  put(r, first.first, 1);
   EXPECT_TRUE(pop(r, value));
   EXPECT_EQ(value, 1u);
   EXPECT_TRUE(pop(r, value));
@@ -218,7 +220,7 @@ TEST(RingAlone, SlotsFreeInAnyOrder) {
   ASSERT_TRUE(r.claim_front(first));
   ASSERT_TRUE(r.claim_front(second));
   EXPECT_EQ(take(r, second), 2u);
-  EXPECT_FALSE(r.has_room());  // the slot next in order is still being emptied
+  EXPECT_FALSE(push(r, 3));  // the slot next in order is still being emptied
   EXPECT_EQ(take(r, first), 1u);
   EXPECT_TRUE(push(r, 3));
   EXPECT_TRUE(push(r, 4));
@@ -234,7 +236,6 @@ TEST(RingAlone, ClosedAcceptsNothingAndGivesOutTheRest) {
     r.close();
     r.close();
     EXPECT_TRUE(r.is_closed());
-    EXPECT_TRUE(r.has_room());  // that is, a claim would not answer full
     errc why{};
     EXPECT_FALSE(push(r, 9, &why));  // closed comes before full
     EXPECT_EQ(why, errc::closed);
@@ -255,16 +256,86 @@ TEST(RingAlone, ClosedAcceptsNothingAndGivesOutTheRest) {
 TEST(RingAlone, IsNotDrainedWhileOpenOrWhileASlotIsBeingFilled) {
   ring r(3);
   EXPECT_FALSE(r.is_drained());
-  position at = 0;
-  errc why{};
-  ASSERT_EQ(r.claim_back(1, at, why), 1u);
+  const auto claimed = r.claim_back(1);
+  ASSERT_EQ(claimed.count, 1u);
   r.close();
   EXPECT_FALSE(r.is_drained());
-  put(r, at, 5);
+  put(r, claimed.first, 5);
   EXPECT_FALSE(r.is_drained());
   std::uint64_t value = 0;
   EXPECT_TRUE(pop(r, value));
   EXPECT_TRUE(r.is_drained());
+}
+
+// What a sleeper looks for: a claim counts from the claim of the tail to that of the head, so that
+// it needs no order between the publication of a slot and its look.
+TEST(RingAlone, ClaimCountsBeforeItIsPublishedAndNotOnceItIsTaken) {
+  ring r(2);
+  EXPECT_FALSE(r.has_claims());
+  const auto claimed = r.claim_back(1);
+  EXPECT_TRUE(r.has_claims());
+  EXPECT_FALSE(r.is_ready());
+  put(r, claimed.first, 1);
+  EXPECT_TRUE(r.has_claims());
+  position at = 0;
+  ASSERT_TRUE(r.claim_front(at));
+  EXPECT_FALSE(r.has_claims());
+  take(r, at);
+  EXPECT_FALSE(r.has_claims());
+  r.close();
+  EXPECT_FALSE(r.has_claims());  // the closed bit is no claim
+}
+
+TEST(RingAlone, IsEmptyAndOpenBetweenTasksAndTellsTheNextPosition) {
+  ring r(2);
+  position next = 9;
+  EXPECT_TRUE(r.is_empty_and_open(next));
+  EXPECT_EQ(next, 0u);
+  const auto claimed = r.claim_back(1);
+  EXPECT_FALSE(r.is_empty_and_open(next));
+  put(r, claimed.first, 1);
+  EXPECT_FALSE(r.is_empty_and_open(next));
+  std::uint64_t value = 0;
+  ASSERT_TRUE(pop(r, value));
+  EXPECT_TRUE(r.is_empty_and_open(next));
+  EXPECT_EQ(next, 1u);
+  r.close();
+  EXPECT_FALSE(r.is_empty_and_open(next));
+}
+
+// The task at half_from is the one with which half the slots, rounded up, are taken.
+TEST_P(Ring, HalfIsRoundedUpWhereverItBegins) {
+  const std::size_t n = GetParam();
+  ring r(n);
+  for (std::size_t round = 0; round < 2 * n + 1; ++round) {
+    position next = 0;
+    ASSERT_TRUE(r.is_empty_and_open(next));
+    const position half = r.half_from(next);
+    for (std::size_t i = 1; i < (n + 1) / 2; ++i) {
+      const auto claimed = r.claim_back(1);
+      EXPECT_LT(claimed.first, half);
+      put(r, claimed.first, i);
+    }
+    const auto claimed = r.claim_back(1);
+    EXPECT_EQ(claimed.first, half);
+    put(r, claimed.first, 0);
+    std::uint64_t value = 0;
+    while (pop(r, value)) {
+    }
+  }
+}
+
+// A publisher or a worker that stays where it is holds up nobody for longer than a short sleep.
+TEST(RingAlone, AwaitsAPublisherAndAVacancyForAMoment) {
+  ring r(1);
+  const auto claimed = r.claim_back(1);
+  r.await_publisher();  // or the test's timeout
+  put(r, claimed.first, 1);
+  position at = 0;
+  ASSERT_TRUE(r.claim_front(at));
+  r.await_vacancy();
+  take(r, at);
+  EXPECT_TRUE(push(r, 2));
 }
 
 // --- What happens between two steps of a call
@@ -318,9 +389,7 @@ TEST(RingInterrupted, LostRaceForASlotEndsWithTheNextSlot) {
 TEST(RingInterrupted, RoomBehindASlotThatAnotherFilledIsFound) {
   for (const std::size_t n : {2u, 3u}) {
     ring r(n);
-    interrupt_with([&] { push(r, 1); });
-    EXPECT_TRUE(r.has_room());
-    EXPECT_EQ(r.pushed(), 1u);
+    ASSERT_TRUE(push(r, 1));
     std::uint64_t other = 0;
     interrupt_with([&] { pop(r, other); });
     EXPECT_TRUE(push(r, 2));
@@ -378,15 +447,13 @@ TEST_P(Ring, GivesEachValueToExactlyOneTaker) {
   for (std::uint64_t t = 0; t < threads; ++t) {
     all.emplace_back([&, t] {
       for (std::uint64_t i = 0; i < each;) {
-        position at = 0;
-        errc why{};
-        const std::size_t got = r.claim_back(static_cast<std::size_t>(1 + i % 3), at, why);
-        for (std::size_t k = 0; k < got; ++k, at = r.next(at)) {
+        const auto claimed = r.claim_back(static_cast<std::size_t>(1 + i % 3));
+        r.for_each(claimed, [&](slot&, position at) {
           // What exceeds the end of the run is marked.
           put(r, at, i < each ? t * each + i : ~std::uint64_t{0});
           ++i;
-        }
-        if (got == 0) std::this_thread::yield();
+        });
+        if (claimed.count == 0) std::this_thread::yield();
       }
     });
     all.emplace_back([&] {

@@ -25,7 +25,6 @@ using support::watchdog;
 
 struct no_spins : fanout::default_policy {
   static constexpr unsigned spins = 0;
-  static constexpr unsigned yields = 0;
 };
 struct stirred : no_spins {
   using sync = support::stirred_sync;

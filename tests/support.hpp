@@ -132,11 +132,12 @@ template <class Pool> std::size_t fill(Pool& pool) {
 
 /// The platform under a pool, counting what the pool does with it.
 struct watched_sync : fanout::detail::native_sync {
-  inline static std::atomic<std::uint64_t> claims{0};   // successful exchanges of 64-bit words
-  inline static std::atomic<std::uint64_t> unparks{0};  // wakes of parked workers
-  inline static std::atomic<std::uint64_t> parks{0};    // workers that went to sleep
-  inline static std::atomic<std::uint64_t> blocks{0};   // waits on a condition variable, begun
-  inline static std::atomic<std::int64_t> blocked{0};   // waits on a condition variable, now
+  inline static std::atomic<std::uint64_t> claims{0};        // successful exchanges of 64-bit words
+  inline static std::atomic<std::uint64_t> unparks{0};       // wakes of parked workers
+  inline static std::atomic<std::uint64_t> parks{0};         // workers that went to sleep
+  inline static std::atomic<std::uint64_t> brief_sleeps{0};  // waits for another's few instructions
+  inline static std::atomic<std::uint64_t> blocks{0};        // waits on a condition variable, begun
+  inline static std::atomic<std::int64_t> blocked{0};        // waits on a condition variable, now
 
   // The same, of the asking thread.
   inline static thread_local constinit std::uint64_t own_claims = 0, own_unparks = 0;
@@ -147,6 +148,7 @@ struct watched_sync : fanout::detail::native_sync {
     own_claims = 0;
     own_unparks = 0;
     parks = 0;
+    brief_sleeps = 0;
     blocks = 0;
   }
 
@@ -201,6 +203,10 @@ struct watched_sync : fanout::detail::native_sync {
     };
   };
 
+  static void sleep_briefly() noexcept {
+    brief_sleeps.fetch_add(1);
+    native_sync::sleep_briefly();
+  }
   static void park(std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
     parks.fetch_add(1);
     native_sync::park(word, expected);

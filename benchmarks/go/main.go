@@ -5,6 +5,9 @@
 //	go_pool throughput try|wait PxW MS        as throughput.cpp
 //	go_pool caller_cost busy|parked|full MS   as caller_cost.cpp
 //	go_pool real_tasks ITERATIONS COUNT       as real_tasks.cpp
+//	go_pool service paced RATE PACING US WORKERS NEIGHBOURS MS
+//	go_pool service blocking N MS
+//	go_pool service parked WORKERS MS         as service.cpp
 package main
 
 import (
@@ -191,7 +194,7 @@ func (t *callTimer) at(q float64) float64 {
 	return float64(reading) + t.step*((rank+0.5-float64(below))/float64(upTo-below)-0.5)
 }
 
-func (t *callTimer) report() {
+func (t *callTimer) report(prefix string) {
 	sort.Slice(t.ns, func(i, j int) bool { return t.ns[i] < t.ns[j] })
 	for _, q := range []struct {
 		name string
@@ -201,9 +204,9 @@ func (t *callTimer) report() {
 		if ns < 0 {
 			ns = 0
 		}
-		report(q.name, ns)
+		report(prefix+q.name, ns)
 	}
-	report("samples", float64(len(t.ns)))
+	report(prefix+"samples", float64(len(t.ns)))
 }
 
 func callerCost(state string, length time.Duration) {
@@ -261,7 +264,7 @@ func callerCost(state string, length time.Duration) {
 		fail("no state '" + state + "'")
 	}
 	p.close()
-	calls.report()
+	calls.report("")
 }
 
 func realTasks(iterations uint64, count int) {
@@ -291,6 +294,8 @@ func main() {
 		if accepted, _, _ := throughput("try", 2, 2, time.Millisecond, &ran); ran != accepted {
 			fail("tasks were lost")
 		}
+		paced(&cell{rate: 10000, atOnce: 1, workers: 1, ms: 10}, "1t")
+		blocking(2, time.Millisecond)
 	case len(args) == 4 && args[0] == "throughput":
 		cell := strings.SplitN(args[2]+"x", "x", 3)
 		tasks, wall, cpu := throughput(args[1], number(cell[0]), number(cell[1]), milliseconds(3), nil)
@@ -300,6 +305,14 @@ func main() {
 		callerCost(args[1], milliseconds(2))
 	case len(args) == 3 && args[0] == "real_tasks":
 		realTasks(uint64(number(args[1])), number(args[2]))
+	case len(args) == 8 && args[0] == "service" && args[1] == "paced":
+		paced(parsePaced(args[2:]), args[6])
+	case len(args) == 4 && args[0] == "service" && args[1] == "blocking":
+		blocking(number(args[2]), milliseconds(3))
+	case len(args) == 4 && args[0] == "service" && args[1] == "parked":
+		parked(number(args[2]), milliseconds(3))
+	case len(args) == 3 && args[0] == "neighbour":
+		beNeighbour(number(args[1])-1, number(args[2]))
 	default:
 		fail("what this program takes stands at the head of its source")
 	}

@@ -34,10 +34,27 @@
 #define FANOUT_FANOUT_HPP
 
 #define FANOUT_VERSION_MAJOR 0
-#define FANOUT_VERSION_MINOR 1
+#define FANOUT_VERSION_MINOR 2
 #define FANOUT_VERSION_PATCH 0
 
 #include <version>
+// Rooms, top to bottom; each uses what stands above it.
+//
+//   Errors                why a call is refused, as a std::error_code
+//   Vocabulary            options, error_info, stats and times
+//   Policy                the constants and types of a pool
+//   Edges and platform    the table of synchronisation edges, constants, futex and thread names
+//   The ring              the bounded queue of slots
+//   The idle protocol     who searches, naps and sleeps, and who is woken; the worker's loop
+//   Waiting               deadlines; submitters that wait for room; threads that wait for idleness
+//   Who waits for whom    whether a wait would wait for its own thread
+//   The task              a slot, a submission into it, its execution, its reports
+//   Counters and times    what a worker counts and shows
+//   The pool              the class
+//   The pool's bodies     making, submitting, running, closing, observing
+//   Groups                tasks that are waited for together
+//   Coroutines            co_await schedule()
+
 #if !defined(__cpp_lib_jthread)
 #error "fanout needs C++20 with std::jthread and <stop_token> (libc++: -fexperimental-library)"
 #endif
@@ -74,8 +91,6 @@
 #include <vector>
 
 #if defined(__linux__)
-#include <linux/futex.h>
-#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -86,35 +101,25 @@
 #if defined(__cpp_exceptions)
 #define FANOUT_TRY try
 #define FANOUT_CATCH_ALL catch (...)
-#define FANOUT_ABI_EXCEPTIONS e
 #else
 #define FANOUT_TRY if constexpr (true)
 #define FANOUT_CATCH_ALL else
-#define FANOUT_ABI_EXCEPTIONS n
-#endif
-
-#if defined(__cpp_lib_source_location)
-#define FANOUT_ABI_LOCATION s
-#else
-#define FANOUT_ABI_LOCATION b
-#endif
-
-#if defined(__SANITIZE_THREAD__)
-#define FANOUT_TSAN
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FANOUT_TSAN
-#endif
 #endif
 
 // The inline namespace names the version, whether exceptions are on (e, n) and whose
 // source_location is in use (s: std, b: builtins), so that units that differ do not mix.
-#define FANOUT_PASTE(major, minor, patch, e, l) v##major##_##minor##_##patch##_##e##l
-#define FANOUT_ABI(major, minor, patch, e, l) FANOUT_PASTE(major, minor, patch, e, l)
+#if defined(__cpp_exceptions) && defined(__cpp_lib_source_location)
+#define FANOUT_ABI v0_2_0_es
+#elif defined(__cpp_exceptions)
+#define FANOUT_ABI v0_2_0_eb
+#elif defined(__cpp_lib_source_location)
+#define FANOUT_ABI v0_2_0_ns
+#else
+#define FANOUT_ABI v0_2_0_nb
+#endif
 
 namespace fanout {
-inline namespace FANOUT_ABI(FANOUT_VERSION_MAJOR, FANOUT_VERSION_MINOR, FANOUT_VERSION_PATCH,
-                            FANOUT_ABI_EXCEPTIONS, FANOUT_ABI_LOCATION) {
+inline namespace FANOUT_ABI {
 
 // ---------------------------------------------------------------------------------------------
 // Errors
@@ -128,6 +133,14 @@ enum class errc {
   would_deadlock,  ///< called where waiting would wait for the caller itself
   empty_task       ///< a null pointer or an empty std::function
 };
+
+}  // namespace FANOUT_ABI
+}  // namespace fanout
+
+template <> struct std::is_error_code_enum<fanout::errc> : std::true_type {};
+
+namespace fanout {
+inline namespace FANOUT_ABI {
 
 inline constexpr errc ErrFull = errc::full, ErrClosed = errc::closed;
 
@@ -175,9 +188,16 @@ inline constinit immortal<error_category> the_category{};
 /// The category of this library's error codes; its name is "fanout".
 inline const std::error_category& category() noexcept { return detail::the_category.value; }
 
-/// Makes `err == fanout::ErrFull` work. Each errc also equals a std::errc condition.
+/// Makes an errc convert to a std::error_code. Each errc also equals a std::errc condition.
 inline std::error_code make_error_code(errc e) noexcept {
   return {static_cast<int>(e), category()};
+}
+
+/// `err == fanout::ErrFull`, whichever shared object the code comes from: each may have a category
+/// of its own, so the name tells. Two std::error_codes are compared by the category's address.
+inline bool operator==(const std::error_code& code, errc e) noexcept {
+  return code.value() == static_cast<int>(e) &&
+         std::string_view(code.category().name()) == category().name();
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -220,6 +240,14 @@ struct options {
   std::size_t workers = 1;    ///< threads: 1 to 32,767
   std::size_t buffer = 1024;  ///< waiting tasks: 1 to 2^31-1
 
+  /// How long a task may wait for company before a worker is woken for it: 0 to 1 hour. While work
+  /// keeps coming, one worker looks once a delay, and submitting costs no wake. A task starts at
+  /// once all the same when it is the first after a quiet spell, when half the buffer is taken,
+  /// when somebody blocks for room, waits for idleness, stops or closes, and when it comes by
+  /// submit(), schedule() or a group. Below 250 us the kernel's timers (50 us of slack) set the
+  /// grain. 0: no task ever waits.
+  std::chrono::nanoseconds wake_delay{0};
+
   /// Called on the worker inside the catch block for every task that throws, concurrently when
   /// workers fail together. Empty: one line to stderr. What it throws is written to stderr.
   std::function<void(const error_info&)> on_error{};
@@ -227,6 +255,10 @@ struct options {
   /// Called on each worker before its first and after its last task. What they throw is written to
   /// stderr.
   std::function<void(std::size_t worker)> on_worker_start{}, on_worker_stop{};
+
+  /// Called on a worker that has run a task since the last call and finds no more: commit, flush or
+  /// send what the tasks gathered. It may submit; wait_idle and close wait for it.
+  std::function<void(std::size_t worker)> on_worker_idle{};
 };
 
 /// Counters of a pool. At rest accepted == completed + failed + discarded.
@@ -307,79 +339,12 @@ enum class on_exception {
   terminate  ///< let it end the program with the throwing frame on the stack
 };
 
+// ---------------------------------------------------------------------------------------------
+// Policy
+
 namespace detail {
-
-/// The platform under the synchronising parts. A policy may name another `sync` with these members,
-/// to run the same parts under a model checker or to count what they do.
-struct native_sync {
-  template <class T> using atomic = std::atomic<T>;
-  using mutex = std::mutex;
-  using condition_variable = std::condition_variable;
-  using thread = std::jthread;
-
-  /// Tells the core that this is a busy wait.
-  static void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
-    __asm__ __volatile__("yield" ::: "memory");
-#endif
-  }
-
-  static void yield() noexcept { std::this_thread::yield(); }
-
-  /// Sleeps while `word` is `expected`; may return without cause. Untimed: a lost wake-up hangs.
-  static void park(std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
-#if defined(__linux__)
-    static_assert(sizeof word == sizeof(std::uint32_t), "the kernel reads a plain 32-bit word");
-    ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
-#else
-    word.wait(expected, std::memory_order_relaxed);  // the caller's own load takes the edge
-#endif
-  }
-
-  /// Ends one park on `word`, if there is one.
-  static void unpark_one(std::atomic<std::uint32_t>& word) noexcept {
-#if defined(__linux__)
-    ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-#else
-    word.notify_one();
-#endif
-  }
-
-  /// A sequentially consistent fence.
-  static void fence() noexcept {
-#if defined(FANOUT_TSAN) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wtsan"  // it only orders; every happens-before edge is an atomic's
-#endif
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-#if defined(FANOUT_TSAN) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-  }
-
-  /// Whether process_barrier works here: registers for it and tries it.
-  static bool has_process_barrier() noexcept {
-#if defined(__linux__) && !defined(FANOUT_TSAN)
-    return ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
-           process_barrier();
-#else
-    return false;
-#endif
-  }
-
-  /// Every running thread of the process passes a full fence before this returns (membarrier(2)).
-  static bool process_barrier() noexcept {
-#if defined(__linux__)
-    return ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
-#else
-    return false;
-#endif
-  }
-};
-
-}  // namespace detail
+struct native_sync;
+}
 
 /// The constants and types of a pool. Derive from it and redeclare what should differ.
 struct default_policy {
@@ -390,8 +355,7 @@ struct default_policy {
   static constexpr std::size_t inline_size = 40 + sizeof(void*) - sizeof(source_location);
   static constexpr bool allow_heap = true;  ///< false: a closure that does not fit does not compile
   static constexpr fanout::on_exception on_exception = report;
-  static constexpr unsigned spins = 16;   ///< looks of a searching worker, with a pause between
-  static constexpr unsigned yields = 16;  ///< looks of an idle one, with a yield, before it parks
+  static constexpr unsigned spins = 4;  ///< looks of an idle worker before it parks; any number
 
   /// What follows a task from its submitter: `static context capture() noexcept`, called before the
   /// claim, and `auto enter()`, whose result is held around the task's run and destruction. What
@@ -410,82 +374,177 @@ struct timed_policy : default_policy {
 };
 
 // ---------------------------------------------------------------------------------------------
-// The machine
-//
-// Four parts: the slot that holds a task, the ring of slots, the idle protocol that decides who
-// searches and who sleeps, and the worker's loop; beside them the room in which submitters and
-// wait_idle block. They meet in basic_pool and nowhere else.
+// Edges and platform
 //
 // Synchronisation edges. Each row: release site -> acquire site: what it publishes. The numbers
 // stand beside the operations.
 //
 //   (1)  ring::publish  stamp.store    -> ring::find_front   stamp.load   the task in the slot
 //   (2)  ring::vacate   stamp.store    -> ring::claim_back   stamp.load   the emptied slot
-//   (3)  idle::wake     permits.add    -> idle::sleep        permits.cas  all before the wake
-//   (4)  tally::add     value.store    -> tally::get         value.load   a task's whole effect
-//   (5)  waiting_room's mutex: its counts, and all before a call into the room
+//   (3)  idle_protocol::wake  permits  -> idle_protocol::sleep  permits    all before the wake
+//   (4)  counter::add   value.store    -> counter::get       value.load   a task's whole effect
+//   (5)  the mutexes of room_waiters and idle_waiters: their counts, all before a call into them
 //   (6)  basic_pool's close mutex: the closing state, and all before a worker's end
 //   (7)  std::jthread's start and join
-//   (8)  count_ended      ended.add    -> is_done            ended.load   a group task's effect
+//   (8)  count_ended    ended.add      -> is_done            ended.load   a group task's effect
 //   (9)  group_state's mutex: its failure and its stop source
-//   (10) sequence_lock::write, stores  -> sequence_lock::read, loads: the value
+//   (10) seqlock::write, stores        -> seqlock::read, loads: the value
 //   (11) closing's mutex: who waits for which pool
 //   (12) a stop token's request -> its observation: the closed ring, the discard mark
+//   (13) end_run        dirty.store    -> is_idle            dirty.load   what the run's tasks did
+//   (14) idle_protocol's word: each operation that changes it acquires and releases, so whoever
+//        holds the search sees what its holders before did
 //
-// Store-load orders. Each side writes one place and then reads the other's; one of them sees the
-// other. The barriers between stand in store_load and nowhere else.
+// Store-load orders. Each side changes one place and then reads the other's; one of them sees the
+// other. All four operations are sequentially consistent, and but for (D) and (I) the frequent side
+// changes its place by the claim that it needs anyway. So publishing and vacating a slot order
+// nothing: whoever sees a claim, and not yet what follows it, looks again instead of sleeping.
 //
-//   (A)  publish a slot;       light(); read the idle word | count asleep;   heavy(); see the ring
-//   (B)  publish a slot;       full();  read the idle word | stop searching; full();  see the ring
-//   (C)  vacate a slot;        light(); read submitters    | count blocked;  heavy(); try the ring
-//   (D)  count a task as done; light(); read idlers        | count waiting;  heavy(); sum counts
-//   (E)  publish a group task; light(); read idlers        | count waiting;  heavy(); see the ring
-//   (F)  publish a group task; full();  read tickets       | drop a ticket;  full();  see the ring
+//   (A)  claim the tail; read the idle word         | count asleep;    read the tail
+//   (B)  claim the tail; read the idle word         | stop searching;  read the tail
+//   (C)  claim the head; read submitters            | count blocked;   read the head
+//   (D)  end a run (13); read idlers                | count waiting;   read the runs' marks
+//   (E)  claim a group's tail; read idlers          | count waiting;   read the tail
+//   (F)  claim a group's tail; read tickets         | drop a ticket;   read the tail
+//   (G)  claim or close the tail; read the idle word  | set napping;   read the tail
+//   (H)  count waiting; read the idle word          | set napping;     read idlers
+//   (I)  count discarded or ended (8); read idlers  | count waiting;   read the count
 
 namespace detail {
 
 inline constexpr auto relaxed = std::memory_order_relaxed, acquire = std::memory_order_acquire,
-                      release = std::memory_order_release, acq_rel = std::memory_order_acq_rel;
-inline constexpr std::size_t line = 64;             // a cache line
-inline constexpr std::size_t line_pair = 2 * line;  // lines that are fetched together
-
-/// The barriers of (A) to (F). The frequent side calls light(), the rare side heavy(): with a
-/// process barrier light() costs nothing and heavy() pays for both; without, both are fences.
-template <class Sync> class store_load {
- public:
-  store_load() noexcept : asymmetric_(Sync::has_process_barrier()) {}
-
-  void light() const noexcept {
-    if (!asymmetric_) return Sync::fence();
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-  }
-  void heavy() const noexcept {
-    if (!asymmetric_) return Sync::fence();
-    if (Sync::process_barrier()) return;
-    std::fputs("fanout: membarrier(2) worked at first and is refused now\n", stderr);
-    std::abort();
-  }
-  void full() const noexcept { Sync::fence(); }
-
- private:
-  bool asymmetric_;
-};
+                      release = std::memory_order_release, acq_rel = std::memory_order_acq_rel,
+                      seq_cst = std::memory_order_seq_cst;
+inline constexpr std::size_t cache_line = 64;
+inline constexpr std::size_t line_pair = 2 * cache_line;  // lines that are fetched together
 
 using steady_time = std::chrono::steady_clock::time_point;
+inline constexpr steady_time no_deadline = (steady_time::max)();
 
-// --- The slot --------------------------------------------------------------------------------
+template <class T> constexpr T smaller(T a, T b) noexcept { return b < a ? b : a; }
 
-template <class Policy> struct taker;
+/// The platform under the synchronising parts. A policy may name another `sync` with these members,
+/// to run the same parts under a model checker or to count what they do.
+struct native_sync {
+  template <class T> using atomic = std::atomic<T>;
+  using mutex = std::mutex;
+  using condition_variable = std::condition_variable;
+  using thread = std::jthread;
 
-/// What stands for Policy::context where that is void, and for the time where none is kept.
-struct absent {};
-struct no_context : absent {
-  static no_context capture() noexcept { return {}; }
+  /// Tells the core that this is a busy wait.
+  static void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ __volatile__("yield" ::: "memory");
+#endif
+  }
+
+  static void sleep_briefly() noexcept {
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  static steady_time now() noexcept { return std::chrono::steady_clock::now(); }
+
+  /// Sleeps while `word` is `expected`; may return without cause. Untimed: a lost wake-up hangs.
+  static void park(std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+#if defined(__linux__)
+    futex(word, futex_wait, expected, nullptr);
+#else
+    word.wait(expected, relaxed);  // the caller's own load takes the edge
+#endif
+  }
+
+  /// Ends one park on `word`, if there is one.
+  static void unpark_one(std::atomic<std::uint32_t>& word) noexcept {
+#if defined(__linux__)
+    futex(word, futex_wake, 1, nullptr);
+#else
+    word.notify_one();
+#endif
+  }
+
+  /// One place at which one thread parks on a word, with a deadline.
+  class timed_parking {
+   public:
+    /// Sleeps while `word` is `expected`, to the deadline at most; may return without cause.
+    void park_until(std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                    steady_time deadline) noexcept {
+#if defined(__linux__)
+      const auto left = deadline.time_since_epoch();
+      const auto whole = std::chrono::floor<std::chrono::seconds>(left);
+      const kernel_time until{static_cast<kernel_time_part>(whole.count()),
+                              static_cast<kernel_time_part>((left - whole).count())};
+      futex(word, futex_wait_until, expected, &until);  // steady_clock is CLOCK_MONOTONIC
+#else
+      std::unique_lock hold(mutex_);
+      if (word.load(relaxed) == expected) woken_.wait_until(hold, deadline);
+#endif
+    }
+
+    /// After `word` changed: ends the park, if there is one.
+    void unpark(std::atomic<std::uint32_t>& word) noexcept {
+#if defined(__linux__)
+      unpark_one(word);
+#else
+      static_cast<void>(word);
+      const std::lock_guard hold(mutex_);
+      woken_.notify_one();
+#endif
+    }
+
+#if !defined(__linux__)
+   private:
+    std::mutex mutex_;
+    std::condition_variable woken_;
+#endif
+  };
+
+ private:
+#if defined(__linux__)
+  static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t),
+                "the kernel reads a plain 32-bit word");
+  // futex(2), whose numbers are the kernel's and never change; its header may be absent. The time
+  // is absolute, of CLOCK_MONOTONIC, in the registers' width, whatever time_t is.
+  static constexpr int futex_private = 128, futex_wait = 0 | futex_private,
+                       futex_wake = 1 | futex_private, futex_wait_until = 9 | futex_private;
+#if defined(SYS_futex)
+  static constexpr long futex_call = SYS_futex;
+  using kernel_time_part = long;
+#else
+  static constexpr long futex_call = SYS_futex_time64;
+  using kernel_time_part = std::int64_t;
+#endif
+  struct kernel_time {
+    kernel_time_part seconds, nanoseconds;
+  };
+  static void futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
+                    const kernel_time* until) noexcept {
+    ::syscall(futex_call, &word, operation, value, until, nullptr, 0xffffffffu);
+  }
+#endif
 };
 
-template <class Policy>
-using context_of = std::conditional_t<std::is_void_v<typename Policy::context>, no_context,
-                                      typename Policy::context>;
+/// Names the calling thread "pool/worker", the pool's part cut to the platform's limit.
+inline void name_this_thread([[maybe_unused]] const std::string& pool,
+                             [[maybe_unused]] std::size_t worker) {
+#if defined(__linux__) || defined(__APPLE__)
+  char suffix[8], name[16];
+  const int size = std::snprintf(suffix, sizeof suffix, "/%u", static_cast<unsigned>(worker));
+  std::snprintf(name, sizeof name, "%.*s%s", 15 - size, pool.c_str(), suffix);
+#if defined(__linux__)
+  ::pthread_setname_np(::pthread_self(), name);
+#else
+  ::pthread_setname_np(name);
+#endif
+#endif
+}
+
+}  // namespace detail
+
+// ---------------------------------------------------------------------------------------------
+// The ring
+
+namespace detail {
 
 /// Fetches the line `ahead` bytes behind `p` as one that is going to be written: where another core
 /// has it, one move of the line instead of a shared copy now and its invalidation later. A hint:
@@ -499,7 +558,666 @@ inline void prefetch_to_write(const void* p, std::size_t ahead) noexcept {
 #endif
 }
 
-template <class T> constexpr T smaller(T a, T b) noexcept { return b < a ? b : a; }
+/// A bounded MPMC ring of slots: D. Vyukov's queue (1024cores.net, 2010) with the lap and index
+/// stamps of crossbeam's ArrayQueue, which give every capacity exactly and need no division. All it
+/// needs of a Slot is its stamp.
+///
+/// A position is a lap and, in its low bits, an index. The stamp of the slot at position p is
+///   p             free for the submitter that claims p
+///   p + 1         holding the task of p
+///   p + one_lap_  vacated, that is free for the submitter one lap later
+/// and only moves forward. tail_ is the next position to fill, head_ the next to empty; a claim
+/// moves one of them forward, and needs a stamp that says it is its turn.
+///
+/// Progress: a thread that stalls between its claim and its publish or vacate holds up those who
+/// need that slot next; they are told that there is none and never wait in here.
+template <class Slot, class Sync> class ring {
+  using atomic = typename Sync::template atomic<std::uint64_t>;
+
+ public:
+  using position = std::uint64_t;
+
+  /// The `count` consecutive positions from `first` on are the caller's to fill and to publish, in
+  /// order. None: `why` says full or closed.
+  struct claim {
+    position first = 0;
+    std::size_t count = 0;
+    errc why{};
+  };
+
+  ring(Slot* first, std::size_t capacity) noexcept
+      : slots_(first), capacity_(capacity), one_lap_(std::bit_ceil(std::uint64_t{capacity} + 1)) {
+    // Relaxed: the threads start after this.
+    for (std::size_t i = 0; i < capacity; ++i) slots_[i].stamp.store(i, relaxed);
+  }
+
+  Slot& at(position p) const noexcept { return slots_[static_cast<std::size_t>(index(p))]; }
+
+  /// The position `n` places after `p`; at most one lap.
+  position next(position p, std::uint64_t n = 1) const noexcept {
+    const std::uint64_t i = index(p) + n;
+    return i < capacity_ ? p + n : (p | (one_lap_ - 1)) + 1 + (i - capacity_);
+  }
+
+  /// The position at which half the slots, rounded up, are taken when `first` is the next to fill.
+  position half_from(position first) const noexcept { return next(first, (capacity_ - 1) / 2); }
+
+  /// Calls `visit` with the slots and positions of a claim.
+  template <class Visit> void for_each(const claim& of, Visit visit) const noexcept {
+    const std::uint64_t capacity = capacity_;  // constants that no store to a slot can touch
+    Slot* const first = slots_;
+    position p = of.first;
+    std::uint64_t i = index(p);
+    for (std::size_t count = of.count; count > 0; --count) {
+      visit(first[static_cast<std::size_t>(i)], p);
+      p = ++i < capacity ? p + 1 : next(p);
+      if (i == capacity) i = 0;
+    }
+  }
+
+  /// Claims up to `wanted` consecutive slots in one step.
+  claim claim_back(std::size_t wanted) noexcept {
+    // Relaxed: edge (2) is the stamp's, and a stale tail fails the exchange.
+    for (position tail = tail_.load(relaxed);;) {
+      if ((tail & closed_bit) != 0) return {0, 0, errc::closed};
+      position end = tail;
+      std::uint64_t stamp = 0;
+      std::size_t count = 0;
+      for (; count < wanted; ++count, end = next(end)) {
+        stamp = at(end).stamp.load(acquire);  // (2)
+        if (stamp != end) break;
+      }
+      if (count > 0) {
+        // Linearization point of an acceptance, and the one place that decides between accepted
+        // and closed. Sequentially consistent for (A), (B), (E), (F) and (G).
+        if (tail_.compare_exchange_weak(tail, end, seq_cst, relaxed)) return {tail, count, errc{}};
+        back_off();
+        tail = tail_.load(relaxed);
+      } else if (static_cast<std::int64_t>(stamp - tail) < 0) {
+        // Linearization point of a refusal: the load of the stamp. It is of the lap before, so
+        // nobody had claimed this tail.
+        return {0, 0, errc::full};
+      } else {
+        tail = tail_.load(relaxed);  // somebody claimed it meanwhile
+      }
+    }
+  }
+
+  void publish(Slot& filled, position p) noexcept {
+    filled.stamp.store(p + 1, release);  // (1)
+  }
+
+  /// Claims the oldest task, at `p`, and returns its slot; null when the slot next in order holds
+  /// none.
+  Slot* claim_front(position& p) noexcept {
+    while (Slot* const first = find_front(p)) {
+      if (head_.compare_exchange_weak(p, next(p), seq_cst, relaxed)) {  // (C)
+        // Submitters wrote the slots ahead, and the worker that takes one writes its stamp.
+        prefetch_to_write(first, 3 * sizeof(Slot));
+        return first;
+      }
+      back_off();
+    }
+    return nullptr;
+  }
+
+  void vacate(Slot& emptied, position p) noexcept {
+    emptied.stamp.store(p + one_lap_, release);  // (2)
+  }
+
+  /// Whether claim_front would find a task.
+  bool is_ready() const noexcept {
+    position p = 0;
+    return find_front(p) != nullptr;
+  }
+
+  /// Whether a slot is claimed that nobody has taken, be it published or not.
+  bool has_claims() const noexcept {
+    // Relaxed: a stale head is lower.
+    return (tail_.load(seq_cst) & ~closed_bit) != head_.load(relaxed);  // (A) (B) (E) (F)
+  }
+
+  /// Whether nothing is claimed and the ring is open; then `tail` is the next position.
+  bool is_empty_and_open(position& tail) const noexcept {
+    tail = tail_.load(seq_cst);  // (G)
+    return tail == head_.load(relaxed);
+  }
+
+  /// While has_claims and nothing is ready: a submitter is in its last few instructions, or was
+  /// displaced there. Looks for a moment, then sleeps for one.
+  void await_publisher() const noexcept {
+    for (unsigned i = 0; i < pauses_for_another; ++i, Sync::pause()) {
+      if (is_ready()) return;
+    }
+    Sync::sleep_briefly();
+  }
+
+  /// After a refusal: whether no slot becomes free before a worker claims the head. If not, one is
+  /// free already or its worker is about to vacate it, and await_vacancy is to await_publisher.
+  bool is_full_of_waiting() const noexcept {
+    // Relaxed: the tail is at most one lap ahead of the head, so that a stale one is not equal.
+    return head_.load(seq_cst) + one_lap_ == tail_.load(relaxed);  // (C)
+  }
+  void await_vacancy() const noexcept {
+    for (unsigned i = 0; i < pauses_for_another; ++i, Sync::pause()) {
+      const position tail = tail_.load(relaxed);
+      if (at(tail).stamp.load(relaxed) == tail) return;  // relaxed: claim_back has the edge
+    }
+    Sync::sleep_briefly();
+  }
+
+  /// Accepts nothing more. Linearization point of closing.
+  void close() noexcept { tail_.fetch_or(closed_bit, seq_cst); }  // (G)
+  bool is_closed() const noexcept { return (tail_.load(relaxed) & closed_bit) != 0; }
+
+  /// Whether the ring is closed and every task claimed. Once true, it stays so.
+  bool is_drained() const noexcept {
+    return (head_.load(relaxed) | closed_bit) == tail_.load(relaxed);
+  }
+
+  /// Tasks accepted and taken since construction. Relaxed: a caller that needs an order brings it.
+  std::uint64_t pushed() const noexcept { return ordinal(tail_.load(relaxed) & ~closed_bit); }
+  std::uint64_t popped() const noexcept { return ordinal(head_.load(relaxed)); }
+
+ private:
+  static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
+  static constexpr unsigned pauses_for_another = 16;
+
+  std::uint64_t index(position p) const noexcept { return p & (one_lap_ - 1); }
+  std::uint64_t ordinal(position p) const noexcept {
+    return (p >> std::countr_zero(one_lap_)) * capacity_ + index(p);
+  }
+
+  /// After a lost race for the head or the tail: the winner has the line, and moves on faster than
+  /// the line would come and go.
+  static void back_off() noexcept {
+    for (unsigned i = 0; i < pauses_for_another; ++i) Sync::pause();
+  }
+
+  /// Finds the head, and its slot if that holds a task, else null. When the stamp does not match,
+  /// the head is read again: another worker may have taken that slot and left a ready one behind.
+  Slot* find_front(position& head) const noexcept {
+    for (head = head_.load(relaxed);;) {
+      Slot& first = at(head);
+      if (first.stamp.load(acquire) == head + 1) return &first;  // (1)
+      const position now = head_.load(relaxed);
+      if (now == head) return nullptr;
+      head = now;
+    }
+  }
+
+  Slot* const slots_;
+  const std::uint64_t capacity_;
+  const std::uint64_t one_lap_;
+  alignas(line_pair) atomic tail_{0};  // with closed_bit; submitters write it
+  alignas(line_pair) atomic head_{0};  // workers write it
+};
+
+}  // namespace detail
+
+// ---------------------------------------------------------------------------------------------
+// The idle protocol
+
+namespace detail {
+
+/// Decides who searches, who naps and who sleeps, as the schedulers of Go and Tokio do.
+///
+/// A worker runs, searches, naps or sleeps. One word says whether somebody searches, whether the
+/// one that searches naps, and how many sleep. At most one worker searches; the others go to sleep.
+/// A submitter wakes a sleeper only when nobody searches, and does the accounting for it (one
+/// sleeper less, one searcher, one permit), so that a burst costs one wake.
+///
+/// With a delay, the searcher that finds nothing naps while work keeps coming: it looks once a
+/// delay, and submitters need not wake anybody. A submitter ends the nap (kicks) when its task is
+/// urgent or half the buffer is taken.
+///
+/// Invariant: when a slot is claimed, somebody runs, searches, naps or has a permit, and will look.
+/// It holds because every worker looks for claims after it counted itself asleep or napping, and
+/// because whoever leaves the search, having found a task or at its end, looks for claims and wakes
+/// another if there is one. The searcher does not sleep over a claim that is not published yet.
+template <class Sync> class idle_protocol {
+ public:
+  using position = std::uint64_t;
+
+  explicit idle_protocol(std::chrono::nanoseconds delay) noexcept : delay_(delay) {}
+
+  /// After the slot of `p` was published: sees to it that somebody looks, at once if it is urgent.
+  void notify(position p, bool is_urgent) noexcept {
+    const std::uint32_t word = word_.load(seq_cst);  // (A) (B) (G)
+    if ((word & searching) == 0) {
+      if (word != 0) wake();
+    } else if ((word & napping) != 0) [[unlikely]] {
+      // Relaxed: a value of an earlier nap is lower, so it kicks early, never late.
+      if (is_urgent || p >= half_.load(relaxed)) kick();
+    }
+  }
+
+  /// After the ring was closed or a stop requested: somebody looks at once.
+  void notify_closed() noexcept {
+    // Changes the word, so that whoever counts asleep later sees the close (14).
+    const std::uint32_t before = word_.fetch_and(~napping, seq_cst);
+    if ((before & napping) != 0) parking_.unpark(word_);
+    if ((before & searching) == 0 && before != 0) wake();
+  }
+
+  /// Somebody waits: the nap, if there is one, ends now.
+  void kick() noexcept {
+    if ((word_.load(seq_cst) & napping) == 0) return;  // (H)
+    // Who clears the bit unparks: without the bit, an unpark before the park would be lost.
+    if ((word_.fetch_and(~napping, seq_cst) & napping) != 0) parking_.unpark(word_);
+  }
+
+  bool has_sleepers() const noexcept { return word_.load(relaxed) >= one_sleeping; }  // a hint
+
+  /// Makes the caller the searcher, unless there is one.
+  bool start_search() noexcept {
+    std::uint32_t word = word_.load(relaxed);
+    while ((word & searching) == 0) {
+      if (word_.compare_exchange_weak(word, word + searching, acq_rel, relaxed))
+        return true;  // (14)
+    }
+    return false;
+  }
+
+  /// The searcher found a task, or ends: another one is woken if something is ready.
+  template <class Ready> void end_search(Ready ready) noexcept {
+    const std::uint32_t before = word_.fetch_sub(searching, seq_cst);  // (B) (14)
+    if (before >= one_sleeping && ready()) wake();
+  }
+
+  /// The searcher, which found nothing, naps if work keeps coming, over a ring of `tasks` that is
+  /// empty while nobody is `awaited`; false if it should sleep. It is the searcher afterwards.
+  template <class Tasks, class Awaited> bool nap(const Tasks& tasks, Awaited awaited) noexcept {
+    if (delay_ == delay_.zero()) return false;
+    position next = 0;
+    const auto is_quiet = [&] { return tasks.is_empty_and_open(next) && !awaited(); };
+    const steady_time deadline = Sync::now() + delay_;
+    if (deadline - delay_ >= nap_until_ || !is_quiet()) return false;
+    const std::uint64_t before = tasks.pushed();
+    half_.store(tasks.half_from(next), relaxed);
+    word_.fetch_or(napping, seq_cst);  // (G) (H)
+    if (!is_quiet()) {
+      word_.fetch_and(~napping, seq_cst);
+      return true;
+    }
+    for (bool in_time = true; in_time; in_time = Sync::now() < deadline) {
+      const std::uint32_t word = word_.load(relaxed);
+      if ((word & napping) == 0) break;
+      parking_.park_until(word_, word, deadline);
+    }
+    const bool was_kicked = (word_.fetch_and(~napping, seq_cst) & napping) == 0;  // (14)
+    // One task a delay is better served by a wake.
+    const bool pays = was_kicked || tasks.pushed() - before >= 2;
+    nap_until_ = pays ? Sync::now() + delay_ : steady_time();
+    return true;
+  }
+
+  /// Sleeps until woken; returns at once when something is ready and nobody else searches for it.
+  /// The caller is the searcher afterwards.
+  template <class Ready> void sleep(bool is_searching, Ready ready) noexcept {
+    word_.fetch_add(is_searching ? one_sleeping - searching : one_sleeping, seq_cst);  // (A) (14)
+    if (ready() && claim_sleeper()) return;  // woken by itself
+    while (!take_permit()) Sync::park(permits_, 0);
+    if (delay_ == delay_.zero()) return;
+    const steady_time now = Sync::now();
+    if (now - woken_at_ < delay_) nap_until_ = now + delay_;
+    woken_at_ = now;
+  }
+
+ private:
+  static constexpr std::uint32_t searching = 1, napping = 2, one_sleeping = 4;
+
+  /// Turns a sleeper into the searcher, unless somebody searches or nobody sleeps.
+  bool claim_sleeper() noexcept {
+    std::uint32_t word = word_.load(relaxed);
+    while (word >= one_sleeping && (word & searching) == 0) {
+      if (word_.compare_exchange_weak(word, word - one_sleeping + searching, acq_rel,  // (14)
+                                      relaxed)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  bool take_permit() noexcept {
+    std::uint32_t permits = permits_.load(relaxed);
+    while (permits != 0) {
+      if (permits_.compare_exchange_weak(permits, permits - 1, acquire, relaxed))
+        return true;  // (3)
+    }
+    return false;
+  }
+
+  void wake() noexcept {
+    if (!claim_sleeper()) return;
+    permits_.fetch_add(1, release);  // (3)
+    Sync::unpark_one(permits_);
+  }
+
+  alignas(line_pair) typename Sync::template atomic<std::uint32_t> word_{0};
+  typename Sync::template atomic<std::uint32_t> permits_{0};  // wakes that no sleeper has taken
+  typename Sync::template atomic<std::uint64_t> half_{0};     // a nap ends at this position
+  const std::chrono::nanoseconds delay_;
+  // Only whoever holds the search touches these (14).
+  steady_time woken_at_{};   // last, by a permit
+  steady_time nap_until_{};  // work keeps coming: wakes less than a delay apart, or a nap that paid
+  typename Sync::timed_parking parking_;  // of the napper, on word_
+};
+
+/// What a worker does: runs what is in the ring; when it is empty, looks whether to stop, searches,
+/// naps, sleeps. Returns when it is to stop and the ring is drained. `self` says what it calls:
+///   run(slot, position)        a claimed slot
+///   begin_run(), end_run()     around the tasks between two times that it found nothing
+///   is_stopping()              whether the worker ends once the ring is drained
+///   is_awaited()               whether somebody waits for all to end, so that nobody may nap
+template <class Policy, class Tasks, class Worker>
+void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worker& self) {
+  const auto ready = [&] {
+    return tasks.has_claims() || (self.is_stopping() && tasks.is_drained());
+  };
+  constexpr unsigned looks_of_a_run = 4;  // it has ended when so many found nothing
+  bool is_searching = false, is_running = false;
+  for (unsigned looks = 0;;) {
+    typename Tasks::position p = 0;
+    if (auto* first = tasks.claim_front(p)) {
+      if (is_searching) idle.end_search(ready);
+      is_searching = false;
+      if (!is_running) self.begin_run();
+      is_running = true;
+      do {
+        self.run(*first, p);
+        first = tasks.claim_front(p);
+      } while (first != nullptr);
+      looks = 0;
+    } else if (is_running && looks >= smaller(Policy::spins, looks_of_a_run)) {
+      if (is_searching) idle.end_search(ready);
+      is_searching = false;
+      self.end_run();  // may take its time, or submit: looks again
+      is_running = false;
+    } else if (!is_running && self.is_stopping() && tasks.is_drained()) {
+      break;
+    } else if (looks < Policy::spins) {
+      // To search spares others a wake; where nobody sleeps, it would only take the word's line.
+      if (!is_searching && idle.has_sleepers()) is_searching = idle.start_search();
+      // Ever longer pauses: a look takes the line that a submitter is going to write.
+      for (unsigned i = 0; i < 1u << smaller(looks, 4u); ++i) Policy::sync::pause();
+      ++looks;
+    } else if (!is_searching && idle.start_search()) {
+      is_searching = true;  // and looks again
+    } else if (is_searching && tasks.has_claims()) {
+      tasks.await_publisher();
+    } else if (is_searching && idle.nap(tasks, [&] { return self.is_awaited(); })) {
+      looks = 0;
+    } else {
+      idle.sleep(is_searching, ready);
+      is_searching = true;
+      looks = 0;
+    }
+  }
+  // The searcher that ends passes the duty on: the next sleeper finds the ring drained, and ends.
+  if (is_searching) idle.end_search(ready);
+}
+
+}  // namespace detail
+
+// ---------------------------------------------------------------------------------------------
+// Waiting
+
+namespace detail {
+
+inline bool is_past(steady_time deadline) noexcept {
+  return deadline != no_deadline && std::chrono::steady_clock::now() >= deadline;
+}
+
+/// The time `d` from now. Saturates: no_deadline is forever.
+template <class Rep, class Period>
+steady_time deadline_after(const std::chrono::duration<Rep, Period>& d) {
+  using seconds = std::chrono::duration<long double>;
+  const steady_time now = std::chrono::steady_clock::now();
+  if (!(d > d.zero())) return now;
+  if (seconds(d) >= seconds(no_deadline - now) / 2) return no_deadline;
+  return now + std::chrono::ceil<steady_time::duration>(seconds(d));  // any period without overflow
+}
+
+template <class Clock, class Duration>
+steady_time deadline_at(const std::chrono::time_point<Clock, Duration>& tp) {
+  using seconds = std::chrono::duration<long double>;
+  return deadline_after(seconds(tp.time_since_epoch()) - seconds(Clock::now().time_since_epoch()));
+}
+
+template <class T>
+concept duration = requires(const T& d) { deadline_after(d); };
+template <class T>
+concept time_point = requires(const T& tp) { deadline_at(tp); };
+
+/// Waits once; false when the deadline has passed.
+template <class Sync>
+bool wait_once(typename Sync::condition_variable& on, std::unique_lock<typename Sync::mutex>& hold,
+               steady_time deadline) {
+  if (deadline == no_deadline) return on.wait(hold), true;
+  // What a 32-bit time_t cannot hold is reached in steps.
+  const steady_time step = smaller(deadline, Sync::now() + std::chrono::hours(24));
+  return on.wait_until(hold, step) == std::cv_status::no_timeout || step != deadline;
+}
+
+/// Where submitters wait until a slot is free. Workers enter only when a count says that somebody
+/// is there.
+///
+/// Invariant, under the mutex: submitters_ + calls_ threads are inside wait(). A vacated slot moves
+/// one from submitters_ to calls_, so that a burst of them calls each thread once.
+template <class Sync> class room_waiters {
+  using lock = std::unique_lock<typename Sync::mutex>;
+
+ public:
+  /// After a slot was vacated: calls a waiting submitter.
+  void notify_not_full() noexcept {
+    if (submitters_.load(seq_cst) != 0) [[unlikely]] {  // (C)
+      const lock hold(mutex_);                          // (5)
+      call_one();
+    }
+  }
+
+  /// After the ring was closed: every waiting submitter tries once more.
+  void notify_closed() noexcept {
+    const lock hold(mutex_);  // (5)
+    while (call_one()) {
+    }
+  }
+
+  /// After a stop request: the waiting submitters look whether it was theirs.
+  void notify_stopped() noexcept {
+    const lock hold(mutex_);  // (5)
+    not_full_.notify_all();
+  }
+
+  /// Calls `attempt` until it answers other than full, which it does only over a full ring whose
+  /// head no worker has claimed (C). In between blocks until a slot is vacated, the deadline, or
+  /// `is_stopped`. The deadline and the stop are followed by a last attempt.
+  template <class Attempt, class IsStopped>
+  errc wait(steady_time deadline, Attempt attempt, IsStopped is_stopped) {
+    lock hold(mutex_);  // (5)
+    count(1);
+    for (bool in_time = true;;) {
+      hold.unlock();
+      const errc answer = attempt();
+      hold.lock();  // (5)
+      if (answer != errc::full) return leave(), answer;
+      if (is_stopped()) return leave(), errc::canceled;
+      if (!in_time) return leave(), errc::timed_out;
+      while (calls_ == 0 && in_time && !is_stopped()) {
+        in_time = wait_once<Sync>(not_full_, hold, deadline);
+      }
+      if (calls_ != 0) {
+        --calls_;
+        count(1);  // before it tries
+      }
+    }
+  }
+
+ private:
+  void count(int n) noexcept {
+    // Relaxed: the mutex orders the writers.
+    submitters_.store(submitters_.load(relaxed) + static_cast<std::uint32_t>(n), seq_cst);  // (C)
+  }
+
+  /// Calls are nobody's own: one that the caller does not answer is another's.
+  void leave() noexcept {
+    if (submitters_.load(relaxed) != 0) {  // relaxed: under the mutex
+      count(-1);
+    } else {
+      --calls_;
+    }
+    if (calls_ != 0) not_full_.notify_one();
+  }
+
+  bool call_one() noexcept {
+    if (submitters_.load(relaxed) == 0) return false;  // relaxed: under the mutex
+    count(-1);
+    ++calls_;
+    not_full_.notify_one();
+    return true;
+  }
+
+  typename Sync::template atomic<std::uint32_t> submitters_{0};  // in wait(), called by nobody yet
+  std::uint32_t calls_ = 0;  // calls that nobody has answered yet
+  typename Sync::mutex mutex_;
+  typename Sync::condition_variable not_full_;
+};
+
+/// Where threads wait until nothing waits or runs. Workers enter only when a count says that
+/// somebody is there.
+template <class Sync> class idle_waiters {
+  using lock = std::unique_lock<typename Sync::mutex>;
+
+ public:
+  bool is_anybody() const noexcept { return idlers_.load(seq_cst) != 0; }  // (D) (E) (H) (I)
+
+  /// After what they wait for may have come: who waits looks again.
+  void notify_all() noexcept {
+    if (is_anybody()) [[unlikely]] {
+      const lock hold(mutex_);  // (5)
+      idle_.notify_all();
+    }
+  }
+
+  /// Blocks until `is_idle` or the deadline; says which. Calls `arrive` once it is counted.
+  template <class IsIdle, class Arrive>
+  bool wait(steady_time deadline, IsIdle is_idle, Arrive arrive) {
+    lock hold(mutex_);  // (5)
+    count(1);
+    arrive();
+    bool idle = is_idle();
+    for (bool in_time = true; !idle && in_time; idle = is_idle()) {
+      in_time = wait_once<Sync>(idle_, hold, deadline);
+    }
+    count(-1);
+    return idle;
+  }
+
+ private:
+  void count(int n) noexcept {
+    // Relaxed: the mutex orders the writers.
+    idlers_.store(idlers_.load(relaxed) + static_cast<std::uint32_t>(n), seq_cst);  // (D) to (I)
+  }
+
+  typename Sync::template atomic<std::uint32_t> idlers_{0};  // threads in wait()
+  typename Sync::mutex mutex_;
+  typename Sync::condition_variable idle_;
+};
+
+}  // namespace detail
+
+// ---------------------------------------------------------------------------------------------
+// Who waits for whom
+
+namespace detail {
+
+/// Marks the pools inside whose workers, closings or stop callbacks this thread is.
+struct frame {
+  const void* const pool;
+  const std::size_t worker;
+  const frame* const outer;
+
+  inline static thread_local constinit const frame* innermost = nullptr;
+
+  frame(const void* of, std::size_t index) noexcept : pool(of), worker(index), outer(innermost) {
+    innermost = this;
+  }
+  ~frame() { innermost = outer; }
+  frame(const frame&) = delete;
+  frame& operator=(const frame&) = delete;
+
+  /// The innermost frame of `pool` from `f` outwards, or null.
+  static const frame* find(const frame* f, const void* pool) noexcept {
+    while (f != nullptr && f->pool != pool) f = f->outer;
+    return f;
+  }
+  static const frame* of(const void* pool) noexcept { return find(innermost, pool); }
+};
+
+/// A thread that waits for a pool to end. All of them together tell whether one more wait would
+/// wait for itself: on a thread inside that pool, or through pools that close each other.
+class closing {
+ public:
+  explicit closing(const void* pool) : pool_(pool) {
+    const std::lock_guard hold(mutex());  // (11)
+    is_circular_ = waits_for_this_thread(pool);
+    if (!is_circular_) next_ = std::exchange(all_, this);
+  }
+  ~closing() {
+    if (is_circular_) return;
+    const std::lock_guard hold(mutex());  // (11)
+    closing** link = &all_;
+    while (*link != this) link = &(*link)->next_;
+    *link = next_;
+  }
+  closing(const closing&) = delete;
+  closing& operator=(const closing&) = delete;
+
+  bool is_circular() const noexcept { return is_circular_; }
+
+ private:
+  static bool waits_for_this_thread(const void* pool) noexcept {
+    if (frame::of(pool) != nullptr) return true;
+    for (const closing* other = all_; other != nullptr; other = other->next_) {
+      if (frame::find(other->frames_, pool) != nullptr && waits_for_this_thread(other->pool_)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  static std::mutex& mutex() noexcept {
+    static immortal<std::mutex> the;
+    return the.value;
+  }
+
+  inline static constinit closing* all_ = nullptr;
+
+  const void* const pool_;
+  const frame* const frames_ = frame::innermost;  // stay as they are while this waits
+  closing* next_ = nullptr;
+  bool is_circular_ = false;
+};
+
+}  // namespace detail
+
+// ---------------------------------------------------------------------------------------------
+// The task
+
+namespace detail {
+
+template <class Policy> struct taker;
+
+/// What stands for Policy::context where that is void, and for the time where none is kept.
+struct absent {};
+struct no_context : absent {
+  static no_context capture() noexcept { return {}; }
+};
+
+template <class Policy>
+using context_of = std::conditional_t<std::is_void_v<typename Policy::context>, no_context,
+                                      typename Policy::context>;
 
 template <class Range>
 using iterator_of = std::remove_cvref_t<decltype(std::begin(std::declval<Range&>()))>;
@@ -522,7 +1240,7 @@ template <std::derived_from<absent> T> struct manual<T> {
 };
 
 /// One place of the ring: whose turn it is (stamp), the task, and where it was submitted.
-template <class Policy> struct alignas(line) slot {
+template <class Policy> struct alignas(cache_line) slot {
   typename Policy::sync::template atomic<std::uint64_t> stamp;
   void (*run)(slot&, taker<Policy>&);  // empties and vacates the slot, then runs the task
   alignas(std::max_align_t) std::byte storage[Policy::inline_size];
@@ -531,7 +1249,10 @@ template <class Policy> struct alignas(line) slot {
   [[no_unique_address]] std::conditional_t<Policy::timed, steady_time, absent> accepted_at;
 };
 
-static_assert(sizeof(source_location) != sizeof(void*) || sizeof(slot<default_policy>) == line,
+template <class Policy> using ring_of = ring<slot<Policy>, typename Policy::sync>;
+
+static_assert(sizeof(source_location) != sizeof(void*) ||
+                  sizeof(slot<default_policy>) == cache_line,
               "a slot is one line");
 
 template <class Fn>
@@ -626,448 +1347,19 @@ template <class Policy, class Fn, class Source> class parcel {
   context context_ = context::capture();  // no attribute: g++ 12 fails on it at -O0
 };
 
-// --- The ring --------------------------------------------------------------------------------
-
-/// A bounded MPMC ring of slots: D. Vyukov's queue (1024cores.net, 2010) with the lap and index
-/// stamps of crossbeam's ArrayQueue, which give every capacity exactly and need no division.
-///
-/// A position is a lap and, in its low bits, an index. The stamp of the slot at position p is
-///   p             free for the submitter that claims p
-///   p + 1         holding the task of p
-///   p + one_lap_  vacated, that is free for the submitter one lap later
-/// and only moves forward. tail_ is the next position to fill, head_ the next to empty; a claim
-/// moves one of them forward, and needs a stamp that says it is its turn.
-///
-/// Progress: a thread that stalls between its claim and its publish or vacate holds up those who
-/// need that slot next; they are told that there is none and never wait in here.
-template <class Policy> class ring {
-  using atomic = typename Policy::sync::template atomic<std::uint64_t>;
-
- public:
-  using position = std::uint64_t;
-
-  ring(slot<Policy>* slots, std::size_t capacity) noexcept
-      : slots_(slots), capacity_(capacity), one_lap_(std::bit_ceil(std::uint64_t{capacity} + 1)) {
-    // Relaxed: the threads start after this.
-    for (std::size_t i = 0; i < capacity; ++i) slots_[i].stamp.store(i, relaxed);
-  }
-
-  slot<Policy>& at(position p) const noexcept { return slots_[static_cast<std::size_t>(index(p))]; }
-
-  /// The position `n` places after `p`; at most one lap.
-  position next(position p, std::uint64_t n = 1) const noexcept {
-    const std::uint64_t i = index(p) + n;
-    return i < capacity_ ? p + n : (p | (one_lap_ - 1)) + 1 + (i - capacity_);
-  }
-
-  /// Calls `visit` with the `count` slots and positions from `p` on.
-  template <class Visit> void for_each(position p, std::size_t count, Visit visit) const noexcept {
-    const std::uint64_t capacity = capacity_;  // constants that no store to a slot can touch
-    slot<Policy>* const slots = slots_;
-    for (std::uint64_t i = index(p); count > 0; --count) {
-      visit(slots[static_cast<std::size_t>(i)], p);
-      p = ++i < capacity ? p + 1 : next(p);
-      if (i == capacity) i = 0;
-    }
-  }
-
-  /// Claims up to `wanted` consecutive slots in one step, the first at `first`; returns how many.
-  /// None: `why` says full or closed. The caller fills and publishes each, in order.
-  std::size_t claim_back(std::size_t wanted, position& first, errc& why) noexcept {
-    // Relaxed: edge (2) is the stamp's, and a stale tail fails the exchange.
-    for (position tail = tail_.load(relaxed);;) {
-      if ((tail & closed_bit) != 0) return why = errc::closed, 0;
-      position end = tail;
-      std::uint64_t stamp = 0;
-      std::size_t count = 0;
-      for (; count < wanted; ++count, end = next(end)) {
-        stamp = at(end).stamp.load(acquire);  // (2)
-        if (stamp != end) break;
-      }
-      if (count > 0) {
-        // Linearization point of an acceptance, and the one place that decides between accepted
-        // and closed. Relaxed: the task travels by the stamp.
-        if (exchange(tail_, tail, end)) return first = tail, count;
-        back_off();
-        tail = tail_.load(relaxed);
-      } else if (static_cast<std::int64_t>(stamp - tail) < 0) {
-        // Linearization point of a refusal: the load of the stamp. It is of the lap before, so
-        // nobody had claimed this tail.
-        return why = errc::full, 0;
-      } else {
-        tail = tail_.load(relaxed);  // somebody claimed it meanwhile
-      }
-    }
-  }
-
-  void publish(slot<Policy>& filled, position p) noexcept {
-    filled.stamp.store(p + 1, release);  // (1)
-  }
-
-  template <class Parcel> void fill(slot<Policy>& claimed, position p, Parcel& parcel) noexcept {
-    parcel.place(claimed);
-    publish(claimed, p);
-  }
-
-  /// Claims the oldest task, at `p`, and returns its slot; null when the slot next in order holds
-  /// none.
-  slot<Policy>* claim_front(position& p) noexcept {
-    while (slot<Policy>* const first = find_front(p)) {
-      if (exchange(head_, p, next(p))) {  // relaxed: edge (1) is the stamp's
-        // Submitters wrote the slots ahead, and the worker that takes one writes its stamp.
-        prefetch_to_write(first, 3 * sizeof(slot<Policy>));
-        return first;
-      }
-      back_off();
-    }
-    return nullptr;
-  }
-
-  void vacate(slot<Policy>& emptied, position p) noexcept {
-    emptied.stamp.store(p + one_lap_, release);  // (2)
-  }
-
-  /// Whether claim_front would find a task.
-  bool is_ready() const noexcept {
-    position p = 0;
-    return find_front(p) != nullptr;
-  }
-
-  /// Whether claim_back would answer other than full, and likely so for `count` times.
-  bool has_room(std::uint64_t count = 1) const noexcept {
-    for (position tail = tail_.load(relaxed);;) {
-      if ((tail & closed_bit) != 0) return true;
-      const position last = next(tail, count - 1);
-      // Relaxed: who is told comes with claim_back, which has the edge.
-      if (at(last).stamp.load(relaxed) == last) return true;
-      const position now = tail_.load(relaxed);
-      if (now == tail) return false;
-      tail = now;
-    }
-  }
-
-  /// Accepts nothing more. Linearization point of closing.
-  void close() noexcept { tail_.fetch_or(closed_bit, relaxed); }
-  bool is_closed() const noexcept { return (tail_.load(relaxed) & closed_bit) != 0; }
-
-  /// Whether the ring is closed and every task claimed. Once true, it stays so.
-  bool is_drained() const noexcept {
-    return (head_.load(relaxed) | closed_bit) == tail_.load(relaxed);
-  }
-
-  /// Tasks accepted and taken since construction. Relaxed: a caller that needs an order brings it.
-  std::uint64_t pushed() const noexcept { return ordinal(tail_.load(relaxed) & ~closed_bit); }
-  std::uint64_t popped() const noexcept { return ordinal(head_.load(relaxed)); }
-
- private:
-  static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
-
-  std::uint64_t index(position p) const noexcept { return p & (one_lap_ - 1); }
-  std::uint64_t ordinal(position p) const noexcept {
-    return (p >> std::countr_zero(one_lap_)) * capacity_ + index(p);
-  }
-  static bool exchange(atomic& word, position& expected, position desired) noexcept {
-    return word.compare_exchange_weak(expected, desired, relaxed, relaxed);
-  }
-
-  /// After a lost race for the head or the tail: the winner has the line, and moves on faster than
-  /// the line would come and go.
-  static void back_off() noexcept {
-    for (unsigned i = 0; i < Policy::spins; ++i) Policy::sync::pause();
-  }
-
-  /// Finds the head, and its slot if that holds a task, else null. When the stamp does not match,
-  /// the head is read again: another worker may have taken that slot and left a ready one behind.
-  slot<Policy>* find_front(position& head) const noexcept {
-    for (head = head_.load(relaxed);;) {
-      slot<Policy>& first = at(head);
-      if (first.stamp.load(acquire) == head + 1) return &first;  // (1)
-      const position now = head_.load(relaxed);
-      if (now == head) return nullptr;
-      head = now;
-    }
-  }
-
-  slot<Policy>* const slots_;
-  const std::uint64_t capacity_;
-  const std::uint64_t one_lap_;
-  alignas(line_pair) atomic tail_{0};  // with closed_bit; submitters write it
-  alignas(line_pair) atomic head_{0};  // workers write it
-};
-
-// --- The waiting room ------------------------------------------------------------------------
-
-inline bool is_past(steady_time deadline) noexcept {
-  return deadline != steady_time::max() && std::chrono::steady_clock::now() >= deadline;
-}
-
-/// Waits once; false when the deadline has passed. steady_time::max() is no deadline.
-template <class ConditionVariable, class Lock>
-bool wait_once(ConditionVariable& on, Lock& hold, steady_time deadline) {
-  if (deadline == steady_time::max()) return on.wait(hold), true;
-  return on.wait_until(hold, deadline) == std::cv_status::no_timeout;
-}
-
-/// Where submitters block until a slot is free, and wait_idle until nothing waits or runs. Workers
-/// enter only when a count says that somebody is there.
-///
-/// Invariant, under the mutex: submitters_ + calls_ threads are inside wait_for_room. A vacated
-/// slot moves one from submitters_ to calls_, so that a burst of them calls each thread once. A
-/// call may find its slot not yet next in order; so whoever gets a slot in here looks again and
-/// passes the call on.
-template <class Sync> class waiting_room {
-  using lock = std::unique_lock<typename Sync::mutex>;
-
- public:
-  explicit waiting_room(const store_load<Sync>& barrier) noexcept : barrier_(barrier) {}
-
-  /// After a slot was vacated: calls a blocked submitter.
-  void slot_vacated() noexcept {
-    barrier_.light();  // (C)
-    if (submitters_.load(relaxed) != 0) [[unlikely]] {
-      const lock hold(mutex_);  // (5)
-      call_one();
-    }
-  }
-
-  /// After counts changed and nothing is ready: the idlers look again.
-  void found_empty() noexcept {
-    barrier_.light();  // (D), (E)
-    if (idlers_.load(relaxed) != 0) [[unlikely]] {
-      const lock hold(mutex_);  // (5)
-      idle_.notify_all();
-    }
-  }
-
-  /// After the ring was closed: every blocked submitter tries once more.
-  void call_all() noexcept {
-    const lock hold(mutex_);  // (5)
-    while (call_one()) {
-    }
-  }
-
-  /// After a stop request: the blocked submitters look whether it was theirs.
-  void stir() noexcept {
-    const lock hold(mutex_);  // (5)
-    room_.notify_all();
-  }
-
-  /// Calls `attempt` until it answers other than full. In between blocks until a slot is vacated,
-  /// the deadline, or `is_stopped`. `has_room`: whether another attempt would answer other than
-  /// full.
-  template <class Attempt, class HasRoom, class IsStopped>
-  errc wait_for_room(steady_time deadline, Attempt attempt, HasRoom has_room,
-                     IsStopped is_stopped) {
-    for (bool in_time = true;;) {
-      lock hold(mutex_);  // (5)
-      add(submitters_, 1);
-      hold.unlock();
-      barrier_.heavy();  // (C)
-      errc answer = attempt();
-      hold.lock();  // (5)
-      if (answer == errc::full) {
-        while (calls_ == 0 && in_time && !is_stopped()) in_time = wait_once(room_, hold, deadline);
-      }
-      if (calls_ != 0) {
-        --calls_;
-      } else {
-        add(submitters_, -1);
-      }
-      if (answer == errc::full) {
-        hold.unlock();
-        answer = attempt();
-        hold.lock();  // (5)
-      }
-      if (answer != errc::full) {
-        if (has_room()) call_one();
-        return answer;
-      }
-      if (is_stopped()) return errc::canceled;
-      if (!in_time) return errc::timed_out;
-    }
-  }
-
-  /// Blocks until `is_idle` or the deadline; says which.
-  template <class IsIdle> bool wait_for_idle(steady_time deadline, IsIdle is_idle) {
-    lock hold(mutex_);  // (5)
-    add(idlers_, 1);
-    barrier_.heavy();  // (D), (E)
-    bool idle = is_idle();
-    for (bool in_time = true; !idle && in_time; idle = is_idle()) {
-      in_time = wait_once(idle_, hold, deadline);
-    }
-    add(idlers_, -1);
-    return idle;
-  }
-
- private:
-  using count = typename Sync::template atomic<std::uint32_t>;
-
-  // Relaxed, as every access to the counts: the mutex orders the writers, (C) to (E) the readers.
-  static void add(count& to, int n) noexcept {
-    to.store(to.load(relaxed) + static_cast<std::uint32_t>(n), relaxed);
-  }
-
-  bool call_one() noexcept {
-    if (submitters_.load(relaxed) == 0) return false;
-    add(submitters_, -1);
-    ++calls_;
-    room_.notify_one();
-    return true;
-  }
-
-  const store_load<Sync> barrier_;
-  count submitters_{0};      // threads in wait_for_room that nobody has called yet
-  count idlers_{0};          // threads in wait_for_idle
-  std::uint32_t calls_ = 0;  // calls that nobody has answered yet
-  typename Sync::mutex mutex_;
-  typename Sync::condition_variable room_, idle_;
-};
-
-// --- The idle protocol -----------------------------------------------------------------------
-
-/// Decides who searches and who sleeps, as the schedulers of Go and Tokio do.
-///
-/// A worker runs, searches or sleeps. One word counts the searching and the sleeping. At most one
-/// worker searches; the others yield for a moment, since sleep and wake cost more, and go to sleep.
-/// A submitter wakes a sleeper only when nobody searches, and does the accounting for it (one
-/// sleeper less, one searcher more, one permit), so that a burst costs one wake.
-///
-/// Invariant: when a task is ready, somebody runs, searches or has a permit, and will look. It
-/// holds because every worker looks again after it counted itself asleep, and because whoever
-/// leaves the search, having found a task or at its end, looks again and wakes another if something
-/// is ready.
-template <class Sync> class idle_protocol {
- public:
-  explicit idle_protocol(const store_load<Sync>& barrier) noexcept : barrier_(barrier) {}
-
-  /// After a slot was published, or the ring closed: sees to it that somebody looks.
-  void notify() noexcept {
-    barrier_.light();                                                         // (A)
-    if (sleeping(word_.load(relaxed)) != 0) look_again([] { return true; });  // (B)
-  }
-
-  /// Makes the caller the searcher, unless there is one.
-  bool start_search() noexcept {
-    std::uint32_t word = word_.load(relaxed);
-    while (searching(word) == 0) {
-      if (exchange(word, word + one_searching)) return true;
-    }
-    return false;
-  }
-
-  /// The searcher found a task, or ends.
-  template <class Ready> void end_search(Ready ready) noexcept {
-    const auto before = word_.fetch_sub(one_searching, relaxed);
-    if (sleeping(before) != 0) look_again(ready);
-  }
-
-  /// Wakes a sleeper if something is ready and nobody searches.
-  template <class Ready> void look_again(Ready ready) noexcept {
-    barrier_.full();  // (A), (B)
-    if (ready()) wake();
-  }
-
-  /// Sleeps until woken; returns at once when something is ready and nobody else searches for it.
-  /// The caller is the searcher afterwards.
-  template <class Ready> void sleep(bool is_searching, Ready ready) noexcept {
-    word_.fetch_add(is_searching ? one_sleeping - one_searching : one_sleeping, relaxed);
-    barrier_.heavy();                        // (A)
-    if (ready() && claim_sleeper()) return;  // woken by itself
-    for (;;) {
-      std::uint32_t permits = permits_.load(relaxed);
-      while (permits != 0) {
-        if (permits_.compare_exchange_weak(permits, permits - 1, acquire,
-                                           relaxed)) {  // (3)
-          return;
-        }
-      }
-      Sync::park(permits_, 0);
-    }
-  }
-
- private:
-  static constexpr std::uint32_t one_searching = 1, one_sleeping = 1u << 16;
-  static std::uint32_t searching(std::uint32_t word) noexcept { return word & (one_sleeping - 1); }
-  static std::uint32_t sleeping(std::uint32_t word) noexcept { return word / one_sleeping; }
-
-  // Relaxed, as all operations on the word: it publishes nothing, and (A) and (B) order it.
-  bool exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
-    return word_.compare_exchange_weak(expected, desired, relaxed, relaxed);
-  }
-
-  /// Turns a sleeper into the searcher, unless somebody searches or nobody sleeps.
-  bool claim_sleeper() noexcept {
-    std::uint32_t word = word_.load(relaxed);
-    while (sleeping(word) != 0 && searching(word) == 0) {
-      if (exchange(word, word - one_sleeping + one_searching)) return true;
-    }
-    return false;
-  }
-
-  void wake() noexcept {
-    if (!claim_sleeper()) return;
-    permits_.fetch_add(1, release);  // (3)
-    Sync::unpark_one(permits_);
-  }
-
-  alignas(line_pair) typename Sync::template atomic<std::uint32_t> word_{0};
-  typename Sync::template atomic<std::uint32_t> permits_{0};  // wakes that no sleeper has taken
-  const store_load<Sync> barrier_;
-};
-
-// --- The worker's loop -----------------------------------------------------------------------
-
-/// Runs what is in the ring; when it is empty, looks whether to stop, searches, sleeps. Returns
-/// when `is_stopping` and the ring is drained. `run` takes a claimed slot; `found_empty` is
-/// called when nothing is ready.
-template <class Policy, class Run, class FoundEmpty, class IsStopping>
-void work(ring<Policy>& tasks, idle_protocol<typename Policy::sync>& idle, Run run,
-          FoundEmpty found_empty, IsStopping is_stopping) {
-  using sync = typename Policy::sync;
-  const auto ready = [&] { return tasks.is_ready() || (is_stopping() && tasks.is_drained()); };
-  bool searching = false;
-  unsigned looks = 0;
-  for (;;) {
-    typename ring<Policy>::position p = 0;
-    if (slot<Policy>* const first = tasks.claim_front(p)) {
-      if (searching) idle.end_search(ready);
-      searching = false;
-      looks = 0;
-      run(*first, p);
-      continue;
-    }
-    found_empty();
-    if (is_stopping() && tasks.is_drained()) break;
-    if (!searching) searching = idle.start_search();
-    if (!searching && looks < Policy::spins) looks = Policy::spins;
-    if (looks < Policy::spins + Policy::yields) {
-      looks++ < Policy::spins ? sync::pause() : sync::yield();
-      continue;
-    }
-    idle.sleep(searching, ready);
-    searching = true;
-    looks = 0;
-  }
-  // The searcher that ends passes the duty on: the next sleeper finds the ring drained, and ends.
-  if (searching) idle.end_search(ready);
-}
-
-// --- Running a task --------------------------------------------------------------------------
-
 /// Who takes a task out of its slot, and what the task may ask of it.
 template <class Policy> struct taker {
-  using tasks = ring<Policy>;
-  using waiters = waiting_room<typename Policy::sync>;
+  using tasks = ring_of<Policy>;
+  using waiters = room_waiters<typename Policy::sync>;
 
   tasks& from;
   typename tasks::position at;
-  waiters& room;
+  waiters* room;  // null: nobody waits for room there
   source_location where;
   bool discards = false;  // drop the task instead of running it
   bool failed = false;
 
-  taker(tasks& ring, typename tasks::position position, waiters& told,
+  taker(tasks& ring, typename tasks::position position, waiters* told,
         const slot<Policy>& s) noexcept
       : from(ring), at(position), room(told), where(s.where) {}
 
@@ -1077,7 +1369,7 @@ template <class Policy> struct taker {
 
   void vacate(slot<Policy>& emptied) noexcept {
     from.vacate(emptied, at);
-    room.slot_vacated();
+    if (room != nullptr) room->notify_not_full();
   }
   void fail() {
     failed = true;
@@ -1227,184 +1519,6 @@ template <class Policy> void execute(slot<Policy>& from, taker<Policy>& by) {
   }
 }
 
-/// A counter with one writer.
-template <class Sync> class tally {
- public:
-  void add() noexcept {
-    // Relaxed: nobody else writes it.
-    value_.store(value_.load(relaxed) + 1, release);  // (4)
-  }
-  std::uint64_t get() const noexcept { return value_.load(acquire); }  // (4)
-
- private:
-  typename Sync::template atomic<std::uint64_t> value_{0};
-};
-
-/// A value with one writer and any readers: a sequence lock. While the version is odd, the value is
-/// being written. Progress: a reader waits for a writer that stalls in its few stores.
-template <class Sync, class T> class sequence_lock {
-  template <class U> using atomic = typename Sync::template atomic<U>;
-  using words = std::array<std::uintptr_t, sizeof(T) / sizeof(std::uintptr_t)>;
-
- public:
-  void write(const T& value) noexcept {
-    const auto image = std::bit_cast<words>(value);
-    const std::uint32_t even = version_.load(relaxed);
-    version_.store(even + 1, relaxed);  // stays before the next store, which releases
-    for (std::size_t i = 0; i < image.size(); ++i) words_[i].store(image[i], release);  // (10)
-    version_.store(even + 2, release);                                                  // (10)
-  }
-
-  T read() const noexcept {
-    for (words image{};; Sync::yield()) {
-      const std::uint32_t before = version_.load(acquire);                                // (10)
-      for (std::size_t i = 0; i < image.size(); ++i) image[i] = words_[i].load(acquire);  // (10)
-      // Relaxed: stays behind those loads, which acquire.
-      if (before % 2 == 0 && version_.load(relaxed) == before) return std::bit_cast<T>(image);
-    }
-  }
-
- private:
-  atomic<std::uint32_t> version_{0};
-  std::array<atomic<std::uintptr_t>, std::tuple_size_v<words>> words_{};
-};
-
-/// The task that a worker runs; while `since` is the clock's epoch, none.
-struct shown_task {
-  steady_time since;
-  source_location where;
-};
-
-template <class Sync> struct worker_times {
-  std::array<tally<Sync>, 64> waited, ran;  // by histogram::bucket_of
-  sequence_lock<Sync, shown_task> shown;
-};
-
-/// What one worker counts, and the task that it runs. One writer; others read at any time.
-template <class Policy>
-struct alignas(line_pair) worker_record
-    : std::conditional_t<Policy::timed, worker_times<typename Policy::sync>, absent> {
-  tally<typename Policy::sync> completed, failed, discarded;
-};
-
-/// While it lives, its worker's record shows a task; then shows what it did before. Its times are
-/// counted from `accepted_at` on; without that, for a task of a group or a discarded one, not.
-template <class Policy> class timed_run {
-  using record = worker_record<Policy>;
-  using clock = std::chrono::steady_clock;
-
- public:
-  timed_run(record& of, const source_location& where,
-            std::optional<steady_time> accepted_at) noexcept
-      : record_(of), counts_(accepted_at) {
-    of.shown.write({began_, where});
-    if (counts_) of.waited[histogram::bucket_of(began_ - *accepted_at)].add();
-  }
-  ~timed_run() {
-    record_.shown.write(outer_);
-    if (counts_) record_.ran[histogram::bucket_of(clock::now() - began_)].add();
-  }
-  timed_run(const timed_run&) = delete;
-  timed_run& operator=(const timed_run&) = delete;
-
- private:
-  record& record_;
-  const bool counts_;
-  const steady_time began_ = clock::now();
-  const shown_task outer_ = record_.shown.read();
-};
-
-// --- Odds and ends ---------------------------------------------------------------------------
-
-/// Marks the pools inside whose workers, closings or stop callbacks this thread is.
-struct frame {
-  const void* const pool;
-  const std::size_t worker;
-  const frame* const outer;
-
-  inline static thread_local constinit const frame* innermost = nullptr;
-
-  frame(const void* of, std::size_t index) noexcept : pool(of), worker(index), outer(innermost) {
-    innermost = this;
-  }
-  ~frame() { innermost = outer; }
-  frame(const frame&) = delete;
-  frame& operator=(const frame&) = delete;
-
-  /// The innermost frame of `pool` from `f` outwards, or null.
-  static const frame* find(const frame* f, const void* pool) noexcept {
-    while (f != nullptr && f->pool != pool) f = f->outer;
-    return f;
-  }
-  static const frame* of(const void* pool) noexcept { return find(innermost, pool); }
-};
-
-/// A thread that waits for a pool to end. All of them together tell whether one more wait would
-/// wait for itself: on a thread inside that pool, or through pools that close each other.
-class closing {
- public:
-  explicit closing(const void* pool) : pool_(pool) {
-    const std::lock_guard hold(mutex());  // (11)
-    is_circular_ = waits_for_this_thread(pool);
-    if (!is_circular_) next_ = std::exchange(all_, this);
-  }
-  ~closing() {
-    if (is_circular_) return;
-    const std::lock_guard hold(mutex());  // (11)
-    closing** link = &all_;
-    while (*link != this) link = &(*link)->next_;
-    *link = next_;
-  }
-  closing(const closing&) = delete;
-  closing& operator=(const closing&) = delete;
-
-  bool is_circular() const noexcept { return is_circular_; }
-
- private:
-  static bool waits_for_this_thread(const void* pool) noexcept {
-    if (frame::of(pool) != nullptr) return true;
-    for (const closing* other = all_; other != nullptr; other = other->next_) {
-      if (frame::find(other->frames_, pool) != nullptr && waits_for_this_thread(other->pool_)) {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  static std::mutex& mutex() noexcept {
-    static immortal<std::mutex> the;
-    return the.value;
-  }
-
-  inline static constinit closing* all_ = nullptr;
-
-  const void* const pool_;
-  const frame* const frames_ = frame::innermost;  // stay as they are while this waits
-  closing* next_ = nullptr;
-  bool is_circular_ = false;
-};
-
-/// The time `d` from now. Saturates: steady_time::max() is forever.
-template <class Rep, class Period>
-steady_time deadline_after(const std::chrono::duration<Rep, Period>& d) {
-  using seconds = std::chrono::duration<long double>;
-  const steady_time now = std::chrono::steady_clock::now();
-  if (!(d > d.zero())) return now;
-  if (seconds(d) >= seconds(steady_time::max() - now) / 2) return steady_time::max();
-  return now + std::chrono::ceil<steady_time::duration>(seconds(d));  // any period without overflow
-}
-
-template <class Clock, class Duration>
-steady_time deadline_at(const std::chrono::time_point<Clock, Duration>& tp) {
-  using seconds = std::chrono::duration<long double>;
-  return deadline_after(seconds(tp.time_since_epoch()) - seconds(Clock::now().time_since_epoch()));
-}
-
-template <class T>
-concept duration = requires(const T& d) { deadline_after(d); };
-template <class T>
-concept time_point = requires(const T& tp) { deadline_at(tp); };
-
 /// Writes one line about the exception being handled to stderr: who threw it, of which worker.
 inline void complain(const std::string& pool, std::size_t worker, const char* who,
                      const source_location* where = nullptr) noexcept {
@@ -1437,67 +1551,131 @@ inline void complain(const std::string& pool, std::size_t worker, const char* wh
 #endif
 }
 
-/// Names the calling thread "pool/worker", the pool's part cut to the platform's limit.
-inline void name_this_thread([[maybe_unused]] const std::string& pool,
-                             [[maybe_unused]] std::size_t worker) {
-#if defined(__linux__) || defined(__APPLE__)
-  char suffix[8], name[16];
-  const int size = std::snprintf(suffix, sizeof suffix, "/%u", static_cast<unsigned>(worker));
-  std::snprintf(name, sizeof name, "%.*s%s", 15 - size, pool.c_str(), suffix);
-#if defined(__linux__)
-  ::pthread_setname_np(::pthread_self(), name);
-#else
-  ::pthread_setname_np(name);
-#endif
-#endif
-}
+}  // namespace detail
 
-/// Throws, or without exceptions prints and aborts.
-[[noreturn]] inline void refuse_option(const char* option, std::size_t value, std::size_t limit) {
-  char text[128];
-  std::snprintf(text, sizeof text, "fanout: options::%s is %zu; it must be 1 to %zu", option, value,
-                limit);
-#if defined(__cpp_exceptions)
-  throw std::invalid_argument(text);
-#else
-  std::fprintf(stderr, "%s\n", text);
-  std::abort();
-#endif
-}
+// ---------------------------------------------------------------------------------------------
+// Counters and times
 
-/// A suspended coroutine as a task.
-struct resumption : discardable {
-  std::coroutine_handle<> coroutine;
-  std::error_code* answer;
-  resumption(std::coroutine_handle<> h, std::error_code* to) noexcept : coroutine(h), answer(to) {}
-  void operator()() const { coroutine.resume(); }
-  void discard() const {
-    *answer = make_error_code(errc::canceled);
-    coroutine.resume();
+namespace detail {
+
+/// A counter with one writer.
+template <class Sync> class counter {
+ public:
+  void add() noexcept {
+    // Relaxed: nobody else writes it.
+    value_.store(value_.load(relaxed) + 1, release);  // (4)
   }
+  std::uint64_t get() const noexcept { return value_.load(acquire); }  // (4)
+
+ private:
+  typename Sync::template atomic<std::uint64_t> value_{0};
 };
 
-template <class Pool> struct schedule_awaiter {
-  Pool& pool;
+/// A value with one writer and any readers: a sequence lock. While the version is odd, the value is
+/// being written.
+template <class Sync, class T> class seqlock {
+  template <class U> using atomic = typename Sync::template atomic<U>;
+  using words = std::array<std::uintptr_t, sizeof(T) / sizeof(std::uintptr_t)>;
+
+ public:
+  void write(const T& value) noexcept {
+    const auto image = std::bit_cast<words>(value);
+    const std::uint32_t even = version_.load(relaxed);
+    version_.store(even + 1, relaxed);  // stays before the next store, which releases
+    for (std::size_t i = 0; i < image.size(); ++i) words_[i].store(image[i], release);  // (10)
+    version_.store(even + 2, release);                                                  // (10)
+  }
+
+  /// Nothing where the writer stays in its few stores, as one that is displaced does: whoever
+  /// displaced it does not wait for it.
+  std::optional<T> read() const noexcept {
+    for (unsigned tries = 0; tries < max_tries; ++tries, Sync::pause()) {
+      words image{};
+      const std::uint32_t before = version_.load(acquire);                                // (10)
+      for (std::size_t i = 0; i < image.size(); ++i) image[i] = words_[i].load(acquire);  // (10)
+      // Relaxed: stays behind those loads, which acquire.
+      if (before % 2 == 0 && version_.load(relaxed) == before) return std::bit_cast<T>(image);
+    }
+    return std::nullopt;
+  }
+
+ private:
+  static constexpr unsigned max_tries = 64;
+  atomic<std::uint32_t> version_{0};
+  std::array<atomic<std::uintptr_t>, std::tuple_size_v<words>> words_{};
+};
+
+/// The task that a worker runs; while `since` is the clock's epoch, none.
+struct shown_task {
+  steady_time since;
   source_location where;
-  std::error_code answer{0, category()};
-
-  bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> coroutine) {
-    // Once accepted, the coroutine may already run or be gone, and this awaiter with it.
-    const std::error_code refusal = pool.try_do(resumption(coroutine, &answer), where);
-    if (refusal) answer = refusal;
-    return !refusal;
-  }
-  [[nodiscard]] std::error_code await_resume() const noexcept { return answer; }
 };
 
-template <class Policy> class group_state;
+template <class Sync> struct worker_times {
+  std::array<counter<Sync>, 64> waited, ran;  // by histogram::bucket_of
+  seqlock<Sync, shown_task> shown;
+};
+
+/// What one worker counts, and the task that it runs. One writer; others read at any time.
+template <class Policy>
+struct alignas(line_pair) worker_record
+    : std::conditional_t<Policy::timed, worker_times<typename Policy::sync>, absent> {
+  counter<typename Policy::sync> completed, failed, discarded;
+  typename Policy::sync::template atomic<bool> dirty{
+      false};  // in a run of tasks, its hook included
+};
+
+/// While it lives, its worker's record shows a task; then shows what it did before. Its times are
+/// counted from `accepted_at` on; without that, for a task of a group or a discarded one, not.
+template <class Policy> class timed_run {
+  using record = worker_record<Policy>;
+  using clock = std::chrono::steady_clock;
+
+ public:
+  timed_run(record& of, const source_location& where,
+            std::optional<steady_time> accepted_at) noexcept
+      : record_(of), counts_(accepted_at) {
+    of.shown.write({began_, where});
+    if (counts_) of.waited[histogram::bucket_of(began_ - *accepted_at)].add();
+  }
+  ~timed_run() {
+    record_.shown.write(outer_);
+    if (counts_) record_.ran[histogram::bucket_of(clock::now() - began_)].add();
+  }
+  timed_run(const timed_run&) = delete;
+  timed_run& operator=(const timed_run&) = delete;
+
+ private:
+  record& record_;
+  const bool counts_;
+  const steady_time began_ = clock::now();
+  const shown_task outer_ = record_.shown.read().value_or(shown_task{});  // this thread writes it
+};
 
 }  // namespace detail
 
 // ---------------------------------------------------------------------------------------------
 // The pool
+
+namespace detail {
+
+/// Throws, or without exceptions prints and aborts.
+[[noreturn]] inline void refuse_option(const char* option, const std::string& value,
+                                       const char* limits) {
+  const std::string text =
+      std::string("fanout: options::") + option + " is " + value + "; it must be " + limits;
+#if defined(__cpp_exceptions)
+  throw std::invalid_argument(text);
+#else
+  std::fprintf(stderr, "%s\n", text.c_str());
+  std::abort();
+#endif
+}
+
+template <class Pool> struct schedule_awaiter;
+template <class Policy> class group_state;
+
+}  // namespace detail
 
 /// A fixed set of workers on a bounded queue. Neither copies nor moves.
 /// Thread safety: every member but the destructor, from any thread, tasks included, at any time.
@@ -1508,7 +1686,8 @@ using group = basic_group<>;
 
 template <class Policy> class basic_pool {
   using sync = typename Policy::sync;
-  using position = typename detail::ring<Policy>::position;
+  using ring = detail::ring_of<Policy>;
+  using position = typename ring::position;
 
  public:
   /// Starts the workers; they inherit this thread's signal mask and are named "name/0" and so on.
@@ -1537,20 +1716,20 @@ template <class Policy> class basic_pool {
   [[nodiscard]] std::error_code try_do(F&& f, source_location where = source_location::current()) {
     if (detail::is_empty_task(f)) return make_error_code(errc::empty_task);
     detail::parcel<Policy, std::decay_t<F>, F&&> parcel(f, where);
-    return answer(offer(parcel));
+    return answer(offer(parcel, whenever));
   }
 
   /// Submits `f`. Blocks while the buffer is full. Blocked callers are not served in order.
   template <detail::callable F>
   [[nodiscard]] std::error_code do_wait(F&& f, source_location where = source_location::current()) {
-    return submit_until<F&&>([] { return detail::steady_time::max(); }, {}, f, where);
+    return submit_until<F&&>([] { return detail::no_deadline; }, {}, f, where);
   }
 
   /// The same; a stop request ends the wait.
   template <detail::callable F>
   [[nodiscard]] std::error_code do_wait(F&& f, const std::stop_token& stop,
                                         source_location where = source_location::current()) {
-    return submit_until<F&&>([] { return detail::steady_time::max(); }, stop, f, where);
+    return submit_until<F&&>([] { return detail::no_deadline; }, stop, f, where);
   }
 
   /// The same, blocking for `duration` at most. Saturates: hours::max() is forever.
@@ -1592,13 +1771,13 @@ template <class Policy> class basic_pool {
   /// once on the caller with the refusal; when discarded, on a closing thread or a worker with
   /// canceled.
   [[nodiscard]] auto schedule(source_location where = source_location::current()) noexcept {
-    return detail::schedule_awaiter<basic_pool>{*this, where};
+    return detail::schedule_awaiter<basic_pool>(*this, where);
   }
 
   // --- Waiting and closing
 
   /// Blocks until an instant at which nothing waits or runs. On a worker: would_deadlock.
-  std::error_code wait_idle() { return idle_until(detail::steady_time::max()); }
+  std::error_code wait_idle() { return idle_until(detail::no_deadline); }
 
   /// The same, blocking for `duration` or until `deadline` at most, then timed_out.
   [[nodiscard]] std::error_code wait_idle_for(const detail::duration auto& duration) {
@@ -1613,7 +1792,7 @@ template <class Policy> class basic_pool {
   /// stop callbacks and discarded captures, and as the last of pools that close each other: closes
   /// and answers would_deadlock at once; the pool drains, and the first close from elsewhere joins
   /// and has its own result.
-  std::error_code close() { return close_by(detail::steady_time::max()); }
+  std::error_code close() { return close_by(detail::no_deadline); }
 
   /// The same, draining for `duration` or until `deadline` at most; then requests stop, discards
   /// the waiting tasks and joins the running ones, however long they take, and answers timed_out.
@@ -1641,11 +1820,12 @@ template <class Policy> class basic_pool {
 
  private:
   friend class detail::group_state<Policy>;
+  friend struct detail::schedule_awaiter<basic_pool>;
 
   struct own_taker final : detail::taker<Policy> {
     basic_pool& owner;
     own_taker(basic_pool& of, position p, const detail::slot<Policy>& s) noexcept
-        : detail::taker<Policy>(of.ring_, p, of.room_, s), owner(of) {}
+        : detail::taker<Policy>(of.ring_, p, &of.room_, s), owner(of) {}
     std::stop_token token() override { return owner.stop_.get_token(); }
     void report() override { owner.report(owner.this_worker(), this->where); }
     void complain(const char* who) noexcept override {
@@ -1654,21 +1834,37 @@ template <class Policy> class basic_pool {
   };
 
   static constexpr errc accepted{};
+  static constexpr bool whenever = false, at_once = true;  // whether a task waits for company
 
   static options checked(options opts) {
-    if (opts.workers - 1 >= 32767) detail::refuse_option("workers", opts.workers, 32767);
-    if (opts.buffer - 1 >= 2147483647) detail::refuse_option("buffer", opts.buffer, 2147483647);
+    if (opts.workers - 1 >= 32767) {
+      detail::refuse_option("workers", std::to_string(opts.workers), "1 to 32767");
+    }
+    if (opts.buffer - 1 >= 2147483647) {
+      detail::refuse_option("buffer", std::to_string(opts.buffer), "1 to 2147483647");
+    }
+    constexpr std::chrono::nanoseconds hour = std::chrono::hours(1);
+    if (opts.wake_delay < hour.zero() || opts.wake_delay > hour) {
+      detail::refuse_option("wake_delay", std::to_string(opts.wake_delay.count()) + " ns",
+                            "0 to 3600000000000 ns");
+    }
     if (opts.name.empty()) opts.name = "anonymous";
     return opts;
   }
 
-  template <class Parcel> errc offer(Parcel& parcel) noexcept {
-    position at = 0;
-    errc why = accepted;
-    if (ring_.claim_back(1, at, why) == 0) return why;
-    ring_.fill(ring_.at(at), at, parcel);
-    idle_.notify();
+  template <class Parcel> errc offer(Parcel& parcel, bool is_urgent) noexcept {
+    const auto claimed = ring_.claim_back(1);
+    if (claimed.count == 0) return claimed.why;
+    auto& slot = ring_.at(claimed.first);
+    parcel.place(slot);
+    ring_.publish(slot, claimed.first);
+    idle_.notify(claimed.first, is_urgent);
     return accepted;
+  }
+
+  template <class F> std::error_code submit_at_once(F&& f, const source_location& where) {
+    detail::parcel<Policy, F, F&&> parcel(f, where);
+    return answer(offer(parcel, at_once));
   }
 
   std::error_code answer(errc why) noexcept {
@@ -1684,7 +1880,7 @@ template <class Policy> class basic_pool {
                                std::remove_reference_t<Source>& f, const source_location& where) {
     if (detail::is_empty_task(f)) return make_error_code(errc::empty_task);
     detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f, where);
-    errc answer = offer(parcel);
+    errc answer = offer(parcel, whenever);
     if (answer == errc::full) [[unlikely]]
       answer = wait_for_room(deadline(), stop, parcel);
     return make_error_code(answer);
@@ -1700,8 +1896,8 @@ template <class Policy> class basic_pool {
     return here != nullptr ? here->worker : options_.workers;
   }
 
+  template <class Token> struct duties;
   template <class Token> void serve(std::size_t index, const Token& stop);
-  void run(detail::worker_record<Policy>& record, detail::slot<Policy>& slot, position at);
 
   /// Reports the exception being handled.
   void report(std::size_t worker, const source_location& where) {
@@ -1722,37 +1918,52 @@ template <class Policy> class basic_pool {
 
   /// Tasks that have ended.
   std::uint64_t finished() const noexcept {
-    std::uint64_t sum = discarded_.get();
+    std::uint64_t sum = discarded_.load(detail::seq_cst);  // (I)
     for (std::size_t i = 0; i < options_.workers; ++i) {
       sum += records_[i].completed.get() + records_[i].failed.get() + records_[i].discarded.get();
     }
     return sum;
   }
 
-  /// Whether nothing waits or runs. The sum comes before the acceptances and was never more than
-  /// they were; so if it equals their later value, they were equal when that was read.
+  /// Whether nothing waits or runs, hooks included. What has ended is counted before what was
+  /// accepted, and was never more; so if it equals its later value, they were equal when that was
+  /// read, and nobody began a run in between. The first look at the marks brings what the cleared
+  /// ones count, the second says that no hook goes on.
   bool is_idle() const noexcept {
+    if (!nobody_runs()) return false;
     const std::uint64_t done = finished();
-    return done == ring_.pushed();
+    return nobody_runs() && done == ring_.pushed();
+  }
+  bool nobody_runs() const noexcept {
+    for (std::size_t i = 0; i < options_.workers; ++i) {
+      if (records_[i].dirty.load(detail::seq_cst)) return false;  // (13) (D)
+    }
+    return true;
+  }
+
+  /// After a run has ended or tasks were dropped: tells who waits for idleness, if it is there. The
+  /// last of several that end at a time sees the marks of the others cleared.
+  void tell_idlers() noexcept {
+    if (idlers_.is_anybody() && is_idle()) idlers_.notify_all();
   }
 
   std::error_code idle_until(detail::steady_time deadline) {
     if (is_inside()) return make_error_code(errc::would_deadlock);
     const auto idle = [this] { return is_idle(); };
-    const bool in_time = idle() || room_.wait_for_idle(deadline, idle);
+    const bool in_time = idle() || idlers_.wait(deadline, idle, [this] { idle_.kick(); });
     return make_error_code(in_time ? accepted : errc::timed_out);
   }
 
   /// Closes to new work, which wakes every blocked submitter.
   void shut() noexcept {
     ring_.close();
-    room_.call_all();
+    room_.notify_closed();
   }
 
   /// Lets the workers end once the ring is drained. The first to wake wakes the next.
   void release_workers() noexcept {
     for (auto& worker : workers_) worker.request_stop();  // (12)
-    idle_.notify();
+    idle_.notify_closed();
   }
 
   void discard_waiting();
@@ -1760,33 +1971,36 @@ template <class Policy> class basic_pool {
 
   // Destroyed from the bottom up: the workers first.
   const options options_;
-  const detail::store_load<sync> barrier_;
   const std::unique_ptr<detail::slot<Policy>[]> slots_;
-  detail::ring<Policy> ring_{slots_.get(), options_.buffer};
-  detail::idle_protocol<sync> idle_{barrier_};
-  alignas(detail::line_pair) detail::waiting_room<sync> room_{barrier_};
+  ring ring_{slots_.get(), options_.buffer};
+  detail::idle_protocol<sync> idle_{options_.wake_delay};
+  alignas(detail::line_pair) detail::room_waiters<sync> room_;
+  detail::idle_waiters<sync> idlers_;
   typename sync::template atomic<bool> discards_{false};  // the workers drop what they take
   const std::unique_ptr<detail::worker_record<Policy>[]> records_;
   alignas(detail::line_pair) typename sync::template atomic<std::uint64_t> rejected_{0};
-  detail::tally<sync> discarded_;  // written by the closing thread
-  std::stop_source stop_;          // the tasks'; the workers have their own
+  typename sync::template atomic<std::uint64_t> discarded_{0};  // by others than the workers
+  std::stop_source stop_;  // the tasks'; the workers have their own
 
   // The closing state, under its mutex.
   typename sync::mutex close_mutex_;
   typename sync::condition_variable close_changed_;
   enum class phase { open, closing, closed } phase_ = phase::open;
-  detail::steady_time close_deadline_ = detail::steady_time::max();
+  detail::steady_time close_deadline_ = detail::no_deadline;
   std::size_t ended_ = 0;  // workers
 
   std::vector<typename sync::thread> workers_;
 };
+
+// ---------------------------------------------------------------------------------------------
+// The pool's bodies
 
 // --- Construction
 
 template <class Policy>
 basic_pool<Policy>::basic_pool(options opts)
     : options_(checked(std::move(opts))),
-      slots_(std::make_unique_for_overwrite<detail::slot<Policy>[]>(options_.buffer)),
+      slots_(std::make_unique<detail::slot<Policy>[]>(options_.buffer)),
       records_(std::make_unique<detail::worker_record<Policy>[]>(options_.workers)) {
   FANOUT_TRY {
     workers_.reserve(options_.workers);
@@ -1819,30 +2033,19 @@ template <class Parcel>
 errc basic_pool<Policy>::wait_for_room(detail::steady_time deadline, const std::stop_token& stop,
                                        Parcel& parcel) {
   if (is_inside()) return errc::would_deadlock;
-  const auto attempt = [&] { return offer(parcel); };
-
-  // Yielding to the workers for a moment costs less than blocking, and to come back for each slot
-  // as it is freed would take its line from the worker.
-  const std::uint64_t worthwhile = 1 + options_.buffer / 32;
-  for (unsigned i = 0; i < Policy::yields; ++i) {
-    errc late = accepted;  // or why this attempt is the last
-    if (stop.stop_requested()) {
-      late = errc::canceled;
-    } else if (detail::is_past(deadline)) {
-      late = errc::timed_out;
-    } else {
-      sync::yield();
-      if (i + 1 < Policy::yields && !ring_.has_room(worthwhile)) continue;
+  const std::stop_callback<std::function<void()>> on_stop(stop, [this] { room_.notify_stopped(); });
+  const auto is_stopped = [&] { return stop.stop_requested(); };
+  const auto attempt = [&] {
+    for (;;) {
+      const errc answer = offer(parcel, whenever);
+      if (answer != errc::full) return answer;
+      if (ring_.is_full_of_waiting() || detail::is_past(deadline) || is_stopped()) break;
+      ring_.await_vacancy();
     }
-    const errc answer = attempt();
-    if (answer != errc::full) return answer;
-    if (late != accepted) return late;
-  }
-
-  const std::stop_callback<std::function<void()>> on_stop(stop, [this] { room_.stir(); });
-  return room_.wait_for_room(
-      deadline, attempt, [this] { return ring_.has_room(); },
-      [&] { return stop.stop_requested(); });
+    idle_.kick();
+    return errc::full;
+  };
+  return room_.wait(deadline, attempt, is_stopped);
 }
 
 template <class Policy>
@@ -1863,19 +2066,25 @@ bulk_result basic_pool<Policy>::try_do_bulk(Range&& tasks, source_location where
     for (auto it = next; filled < wanted; ++it, ++filled) {
       if (detail::is_empty_task(*it)) break;
     }
-    position at = 0;
     errc why = errc::empty_task;
-    if (filled > 0) result.accepted = ring_.claim_back(filled, at, why);
-    if (result.accepted > 0) {
-      ring_.for_each(at, result.accepted, [&](detail::slot<Policy>& slot, position p) {
+    typename ring::claim claimed;
+    if (filled > 0) {
+      claimed = ring_.claim_back(filled);
+      // A claim that got less than it asked for met a slot that was not free.
+      if (claimed.count < filled) why = claimed.count == 0 ? claimed.why : errc::full;
+    }
+    result.accepted = claimed.count;
+    if (claimed.count > 0) {
+      position last = 0;
+      ring_.for_each(claimed, [&](detail::slot<Policy>& slot, position p) {
         element&& task = *next;
         parcel wrapped(task, where);
-        ring_.fill(slot, p, wrapped);
+        wrapped.place(slot);
+        ring_.publish(slot, p);
+        last = p;
         ++next;
       });
-      idle_.notify();
-      // A claim that got less than it asked for met a slot that was not free.
-      why = result.accepted < filled ? errc::full : errc::empty_task;
+      idle_.notify(last, whenever);
     }
     if (result.accepted < wanted) result.error = answer(why);
   } else {
@@ -1903,7 +2112,7 @@ auto basic_pool<Policy>::submit(F&& f, source_location where) {
   if (!detail::is_empty_task(f)) {
     source from{promise, f};
     detail::parcel<Policy, detail::promised_task<fn, result>, source&&> parcel(from, where);
-    why = offer(parcel);
+    why = offer(parcel, at_once);
   }
   if (why == accepted) return future;
   promise = {};  // an early copy may have taken the first
@@ -1914,38 +2123,59 @@ auto basic_pool<Policy>::submit(F&& f, source_location where) {
 
 // --- The workers
 
+/// What a worker does with what it finds: detail::worker_main's `self`.
+template <class Policy> template <class Token> struct basic_pool<Policy>::duties {
+  basic_pool& owner;
+  detail::worker_record<Policy>& record;
+  const Token& stop;
+  std::size_t index;
+  std::uint64_t ran_before = 0;  // tasks that were not discarded, at the last on_worker_idle
+
+  bool is_stopping() const { return stop.stop_requested(); }               // (12)
+  bool is_awaited() const noexcept { return owner.idlers_.is_anybody(); }  // (H)
+
+  std::uint64_t ran() const noexcept { return record.completed.get() + record.failed.get(); }
+
+  void begin_run() noexcept {
+    record.dirty.store(true, detail::relaxed);  // (4) orders it before the first task's end
+  }
+  void end_run() {
+    if (std::exchange(ran_before, ran()) != ran()) {
+      owner.call_hook(owner.options_.on_worker_idle, "on_worker_idle", index);
+    }
+    record.dirty.store(false, detail::seq_cst);  // (13) (D)
+    owner.tell_idlers();
+  }
+
+  void run(detail::slot<Policy>& slot, position at) {
+    own_taker taker(owner, at, slot);
+    // Relaxed: whoever saw the stop that follows the mark sees the mark (12). A worker that did not
+    // may start one task more.
+    taker.discards = owner.discards_.load(detail::relaxed);
+    if constexpr (Policy::timed) {
+      std::optional<detail::steady_time> accepted_at;
+      if (!taker.discards) accepted_at = slot.accepted_at;
+      const detail::timed_run<Policy> timing(record, slot.where, accepted_at);
+      detail::execute(slot, taker);
+    } else {
+      detail::execute(slot, taker);
+    }
+    (taker.discards ? record.discarded : taker.failed ? record.failed : record.completed).add();
+  }
+};
+
 template <class Policy>
 template <class Token>
 void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
   const detail::frame here(this, index);
   detail::name_this_thread(options_.name, index);
   call_hook(options_.on_worker_start, "on_worker_start", index);
-  detail::work<Policy>(
-      ring_, idle_,
-      [this, &record = records_[index]](auto& slot, position at) { run(record, slot, at); },
-      [this] { room_.found_empty(); }, [&stop] { return stop.stop_requested(); });  // (12)
+  duties<Token> self{*this, records_[index], stop, index};
+  detail::worker_main<Policy>(ring_, idle_, self);
   call_hook(options_.on_worker_stop, "on_worker_stop", index);
   const std::lock_guard hold(close_mutex_);  // (6)
   ++ended_;
   close_changed_.notify_all();
-}
-
-template <class Policy>
-void basic_pool<Policy>::run(detail::worker_record<Policy>& record, detail::slot<Policy>& slot,
-                             position at) {
-  own_taker taker(*this, at, slot);
-  // Relaxed: whoever saw the stop that follows the mark sees the mark (12). A worker that did not
-  // may start one task more.
-  taker.discards = discards_.load(detail::relaxed);
-  if constexpr (Policy::timed) {
-    std::optional<detail::steady_time> accepted_at;
-    if (!taker.discards) accepted_at = slot.accepted_at;
-    const detail::timed_run<Policy> timing(record, slot.where, accepted_at);
-    detail::execute(slot, taker);
-  } else {
-    detail::execute(slot, taker);
-  }
-  (taker.discards ? record.discarded : taker.failed ? record.failed : record.completed).add();
 }
 
 // --- Waiting and closing
@@ -1953,22 +2183,21 @@ void basic_pool<Policy>::run(detail::worker_record<Policy>& record, detail::slot
 template <class Policy> void basic_pool<Policy>::request_stop() {
   const detail::frame here(this, options_.workers);
   shut();
+  idle_.kick();
   stop_.request_stop();
 }
 
+/// Drops what waits. What a submitter has claimed and not yet published, the worker drops that the
+/// submitter then wakes.
 template <class Policy> void basic_pool<Policy>::discard_waiting() {
-  while (!ring_.is_drained()) {
-    position at = 0;
-    if (auto* const slot = ring_.claim_front(at)) {
-      own_taker taker(*this, at, *slot);
-      taker.discards = true;
-      detail::execute(*slot, taker);
-      discarded_.add();
-    } else {
-      sync::yield();  // its submitter is between claim and publish
-    }
+  position at = 0;
+  while (auto* const slot = ring_.claim_front(at)) {
+    own_taker taker(*this, at, *slot);
+    taker.discards = true;
+    detail::execute(*slot, taker);
+    discarded_.fetch_add(1, detail::seq_cst);  // (I)
   }
-  room_.found_empty();
+  tell_idlers();
 }
 
 template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline) {
@@ -1991,7 +2220,7 @@ template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::ste
   hold.lock();  // (6)
   bool in_time = true;
   while (ended_ != options_.workers && in_time) {
-    in_time = detail::wait_once(close_changed_, hold, close_deadline_);
+    in_time = detail::wait_once<sync>(close_changed_, hold, close_deadline_);
   }
   hold.unlock();
   const bool late = !in_time && !is_idle();
@@ -2012,7 +2241,7 @@ template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::ste
 template <class Policy>
 std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats() const noexcept {
   std::conditional_t<Policy::timed, timed_stats, fanout::stats> now;
-  now.discarded = discarded_.get();
+  now.discarded = discarded_.load(detail::acquire);  // (I)
   for (std::size_t i = 0; i < options_.workers; ++i) {
     now.completed += records_[i].completed.get();
     now.failed += records_[i].failed.get();
@@ -2034,10 +2263,12 @@ std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats(
   if constexpr (Policy::timed) {
     const auto time = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < options_.workers; ++i) {
-      const auto [since, where] = records_[i].shown.read();
-      const auto elapsed = since < time ? time - since : std::chrono::nanoseconds(0);
+      const auto shown = records_[i].shown.read().value_or(detail::shown_task{});
+      const auto elapsed = shown.since < time ? time - shown.since : std::chrono::nanoseconds(0);
       const bool is_longest = !now.longest_running || now.longest_running->elapsed < elapsed;
-      if (since != detail::steady_time() && is_longest) now.longest_running = {i, where, elapsed};
+      if (shown.since != detail::steady_time() && is_longest) {
+        now.longest_running = {i, shown.where, elapsed};
+      }
       for (std::size_t bucket = 0; bucket < now.run_time.buckets_.size(); ++bucket) {
         now.wait_time.buckets_[bucket] += records_[i].waited[bucket].get();
         now.run_time.buckets_[bucket] += records_[i].ran[bucket].get();
@@ -2048,7 +2279,7 @@ std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats(
 }
 
 // ---------------------------------------------------------------------------------------------
-// The group
+// Groups
 
 #if defined(__cpp_exceptions)
 
@@ -2062,7 +2293,8 @@ namespace detail {
 template <class Policy>
 class group_state final : public std::enable_shared_from_this<group_state<Policy>> {
   using sync = typename Policy::sync;
-  using position = typename ring<Policy>::position;
+  using tasks = ring_of<Policy>;
+  using position = typename tasks::position;
   template <class T> using atomic = typename sync::template atomic<T>;
 
  public:
@@ -2070,11 +2302,12 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
 
   /// Queues a task, or says full. After that somebody will run it: a waiter, or a ticket.
   template <class Parcel> errc offer(Parcel& parcel) noexcept {
-    position at = 0;
-    errc why{};
-    if (tasks_.claim_back(1, at, why) == 0) return why;
-    tasks_.fill(tasks_.at(at), at, parcel);
-    room_.found_empty();  // (E): a sleeping waiter looks again
+    const auto claimed = tasks_.claim_back(1);
+    if (claimed.count == 0) return claimed.why;
+    auto& slot = tasks_.at(claimed.first);
+    parcel.place(slot);
+    tasks_.publish(slot, claimed.first);
+    idlers_.notify_all();  // (E): a sleeping waiter looks again
     call_help();
     return errc{};
   }
@@ -2112,18 +2345,23 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
 
   /// Runs and waits until every task has ended, or the deadline; says which.
   bool wait_until(steady_time deadline) {
-    const auto changed = [this] { return is_done() || tasks_.is_ready(); };
-    while (run_some(std::numeric_limits<std::size_t>::max(), deadline, 0) && !is_done() &&
-           room_.wait_for_idle(deadline, changed)) {
+    const auto changed = [this] { return is_done() || tasks_.has_claims(); };  // (E)
+    while (run_some(static_cast<std::size_t>(-1), deadline, 0) && !is_done()) {
+      if (tasks_.has_claims()) {
+        tasks_.await_publisher();
+      } else if (!idlers_.wait(deadline, changed, [] {})) {
+        break;
+      }
     }
     return is_done();
   }
 
   void ticket_ran() {
-    run_some(turn, steady_time::max(), Policy::spins);  // another ticket costs more than a look
-    tickets_.fetch_sub(1, relaxed);
-    barrier_.full();                     // (F)
-    if (tasks_.is_ready()) call_help();  // behind the pool's other tasks: their turn
+    run_some(turn, no_deadline, looks_of_a_ticket);  // another ticket costs more than a look
+    tickets_.fetch_sub(1, seq_cst);                  // (F)
+    if (!tasks_.has_claims()) return;
+    if (!tasks_.is_ready()) tasks_.await_publisher();
+    call_help();
   }
 
   void ticket_discarded() noexcept {
@@ -2174,6 +2412,7 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
  private:
   static constexpr std::size_t capacity = 32;  // tasks; bounds the group's one allocation
   static constexpr std::size_t turn = 32;      // tasks that a ticket runs before it queues again
+  static constexpr unsigned looks_of_a_ticket = 16;  // before it takes there to be none
 
   struct forward_stop {
     std::stop_source source;
@@ -2190,7 +2429,7 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   struct own_taker final : taker<Policy> {
     group_state& owner;
     own_taker(group_state& of, position p, const slot<Policy>& s) noexcept
-        : taker<Policy>(of.tasks_, p, of.room_, s), owner(of) {}
+        : taker<Policy>(of.tasks_, p, nullptr, s), owner(of) {}
     std::stop_token token() override { return owner.token(); }
     void report() override { owner.keep_failure(this->where); }
     void complain(const char* who) noexcept override {
@@ -2216,8 +2455,8 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   /// Counts tasks that this thread ran one after another: once for all, since the line of the count
   /// goes from core to core. Whoever counts the last one sees that it was the last.
   void count_ended(std::uint64_t n) {
-    const auto ended = ended_.fetch_add(n, acq_rel) + n;  // (8)
-    if (ended == begun()) room_.found_empty();            // (D)
+    const auto ended = ended_.fetch_add(n, seq_cst) + n;  // (8) (I)
+    if (ended == begun()) idlers_.notify_all();
   }
 
   void keep_failure(const source_location& where) {
@@ -2234,34 +2473,25 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
 
   /// Sends a ticket, unless each worker has one on its way already.
   void call_help() noexcept {
-    std::uint32_t tickets = tickets_.load(relaxed);
-    for (bool ordered = false;;) {
-      if (tickets < pool_.workers()) {
-        if (tickets_.compare_exchange_weak(tickets, tickets + 1, relaxed, relaxed)) break;
-      } else if (ordered) {
-        return;
-      } else {
-        barrier_.full();  // (F)
-        ordered = true;
-        tickets = tickets_.load(relaxed);
-      }
-    }
-    if (pool_.try_do(ticket(this->shared_from_this()))) {
+    std::uint32_t tickets = tickets_.load(seq_cst);  // (F)
+    do {
+      if (tickets >= pool_.workers()) return;
+    } while (!tickets_.compare_exchange_weak(tickets, tickets + 1, seq_cst, seq_cst));
+    if (pool_.submit_at_once(ticket(this->shared_from_this()), source_location::current())) {
       tickets_.fetch_sub(1, relaxed);  // refused; a waiter runs what there is
     }
   }
 
   std::uint64_t begun() const noexcept { return tasks_.pushed() + direct_.load(relaxed); }
   bool is_done() const noexcept {                      // as basic_pool::is_idle
-    const std::uint64_t ended = ended_.load(acquire);  // (8)
+    const std::uint64_t ended = ended_.load(seq_cst);  // (8) (I)
     return ended == begun();
   }
 
   basic_pool<Policy>& pool_;
-  const store_load<sync>& barrier_ = pool_.barrier_;
-  std::array<slot<Policy>, capacity> slots_;
-  ring<Policy> tasks_{slots_.data(), capacity};
-  waiting_room<sync> room_{barrier_};
+  std::array<slot<Policy>, capacity> slots_{};
+  tasks tasks_{slots_.data(), capacity};
+  idle_waiters<sync> idlers_;
   atomic<std::uint64_t> ended_{0}, direct_{0}, skipped_{0};
   atomic<std::uint32_t> tickets_{0};  // queued or running
   atomic<bool> stopped_{false};
@@ -2291,7 +2521,7 @@ template <class Policy> class basic_group {
   /// Requests stop and waits. A failure that nobody waited for goes to on_error.
   ~basic_group() {
     state_->stop();
-    state_->wait_until(detail::steady_time::max());
+    state_->wait_until(detail::no_deadline);
     state_->report_unseen();
   }
 
@@ -2316,7 +2546,7 @@ template <class Policy> class basic_group {
   /// Runs the group's unstarted tasks, sleeps until those that others started have ended, then
   /// rethrows the first failure, once. Never runs a task of anybody else.
   void wait() {
-    state_->wait_until(detail::steady_time::max());
+    state_->wait_until(detail::no_deadline);
     rethrow();
   }
 
@@ -2361,17 +2591,47 @@ template <class Policy> class basic_group {
 
 #endif
 
+// ---------------------------------------------------------------------------------------------
+// Coroutines
+
+namespace detail {
+
+/// A suspended coroutine as a task.
+struct resumption : discardable {
+  std::coroutine_handle<> coroutine;
+  std::error_code* answer;
+  resumption(std::coroutine_handle<> h, std::error_code* to) noexcept : coroutine(h), answer(to) {}
+  void operator()() const { coroutine.resume(); }
+  void discard() const {
+    *answer = make_error_code(errc::canceled);
+    coroutine.resume();
+  }
+};
+
+template <class Pool> struct schedule_awaiter {
+  Pool& pool;
+  source_location where;
+  std::error_code answer{0, category()};
+
+  schedule_awaiter(Pool& of, const source_location& place) noexcept : pool(of), where(place) {}
+
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> coroutine) {
+    // Once accepted, the coroutine may already run or be gone, and this awaiter with it.
+    const std::error_code refusal = pool.submit_at_once(resumption(coroutine, &answer), where);
+    if (refusal) answer = refusal;
+    return !refusal;
+  }
+  [[nodiscard]] std::error_code await_resume() const noexcept { return answer; }
+};
+
+}  // namespace detail
+
 }  // namespace FANOUT_ABI
 }  // namespace fanout
 
-template <> struct std::is_error_code_enum<fanout::errc> : std::true_type {};
-
 #undef FANOUT_TRY
 #undef FANOUT_CATCH_ALL
-#undef FANOUT_ABI_EXCEPTIONS
-#undef FANOUT_ABI_LOCATION
-#undef FANOUT_PASTE
 #undef FANOUT_ABI
-#undef FANOUT_TSAN
 
 #endif  // FANOUT_FANOUT_HPP

@@ -29,7 +29,7 @@ endfunction()
 must_say(index Guarantees Preconditions ${version})
 must_say(namespacefanout errc would_deadlock make_error_code source_location "pool = basic_pool")
 must_say(structfanout_1_1options workers on_worker_stop)
-must_say(structfanout_1_1default__policy inline_size allow_heap on_exception context timed yields)
+must_say(structfanout_1_1default__policy inline_size allow_heap on_exception context timed spins)
 must_say(structfanout_1_1timed__stats wait_time longest_running)
 must_say(classfanout_1_1basic__pool try_do do_wait try_do_until try_do_bulk submit schedule
   wait_idle close_for request_stop get_stop_token stats "std::invalid_argument naming the option")

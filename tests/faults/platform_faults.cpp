@@ -1,5 +1,5 @@
-// What the kernel and the platform may do: refuse membarrier(2), interrupt every call, and wake
-// who was not to be woken.
+// What the kernel and the platform may do: kill for system calls that the pool need not make,
+// interrupt every call, and wake who was not to be woken.
 
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -32,7 +32,6 @@ using fanout::detail::native_sync;
 
 struct sleepy : fanout::default_policy {
   static constexpr unsigned spins = 0;
-  static constexpr unsigned yields = 0;
 };
 
 /// Submits one task at a time to a pool whose workers sleep in between as they like.
@@ -52,40 +51,58 @@ template <class Pool> std::string run_both(Pool& p) {
   return seen != "each task ran once" ? seen : faults::run_exactly_once(p, support::load(40'000));
 }
 
-// --- membarrier(2)
+// --- A sandbox
 
-/// From now on membarrier answers `error` to this thread and those it starts, or to all threads.
-/// Says whether that is so.
-bool refuse_membarrier(unsigned error, bool all_threads) {
+/// From now on this thread, and those it starts, die of membarrier(2) and sched_yield(2), as of any
+/// call that interrupts others or gives their time away. Says whether that is so.
+bool forbid_what_is_not_needed() {
   sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error & SECCOMP_RET_DATA)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_yield, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog program{static_cast<unsigned short>(std::size(code)), code};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, all_threads ? SECCOMP_FILTER_FLAG_TSYNC : 0u,
-                &program) != 0) {
-    return false;
-  }
-  return ::syscall(SYS_membarrier, 0, 0, 0) == -1 && errno == static_cast<int>(error);
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &program) == 0;
 }
 
-std::string refused_from_the_start(unsigned error) {
-  if (!refuse_membarrier(error, false)) return "skipped: no seccomp filter here";
-  if (native_sync::has_process_barrier()) return "membarrier is not refused";
-  fanout::basic_pool<sleepy> p{{.workers = 3, .buffer = 2}};
-  return run_both(p);
+/// Submitters that block, waiters and workers, all of them in the sandbox.
+std::string work_in_a_sandbox() {
+  std::string seen;
+  std::thread([&] {
+    if (!forbid_what_is_not_needed()) {
+      seen = "skipped: no seccomp filter here";
+      return;
+    }
+    std::atomic<std::size_t> ran{0};
+    const std::size_t each = support::load(20'000);
+    for (const auto delay : {0us, 100us}) {
+      fanout::basic_pool<sleepy> p{{.workers = 3, .buffer = 4, .wake_delay = delay}};
+      const auto submit = [&] {
+        for (std::size_t i = 0; i < each; ++i) {
+          if (p.do_wait([&] { ++ran; })) return;
+          if (i % 64 == 0 && p.wait_idle_for(1h)) return;
+        }
+      };
+      std::thread other(submit);
+      submit();
+      other.join();
+      if (p.close()) seen = "close failed";
+    }
+    if (seen.empty()) {
+      seen = ran == 4 * each ? "each task ran once" : std::to_string(ran) + " tasks ran";
+    }
+  }).join();
+  return seen;
 }
 
-std::string refused_later() {
-  if (!native_sync::has_process_barrier()) return "skipped: membarrier is not used here";
-  fanout::basic_pool<sleepy> p;
-  if (p.wait_idle() || !refuse_membarrier(EPERM, true)) return "skipped: no seccomp filter here";
-  for (;;) {
-    if (p.do_wait([] {})) return "refused";
-  }
+/// The filter is one: a call that it forbids kills.
+std::string yield_in_a_sandbox() {
+  if (!forbid_what_is_not_needed()) return "skipped: no seccomp filter here";
+  std::this_thread::yield();
+  return "lives";
 }
 
 // --- Signals
@@ -211,12 +228,9 @@ std::string return_without_cause() {
 constexpr auto once = "each task ran once";
 
 const bool added = faults::add(
-    {{"membarrier(2)", "answers ENOSYS from the start (seccomp)", once,
-      [] { return refused_from_the_start(ENOSYS); }},
-     {"membarrier(2)", "answers EPERM from the start (seccomp)", once,
-      [] { return refused_from_the_start(EPERM); }},
-     {"membarrier(2)", "answers EPERM when the pool is at work (seccomp)",
-      "SIGABRT: membarrier(2) worked at first and is refused now", refused_later},
+    {{"a sandbox", "kills for membarrier(2) and sched_yield(2) (seccomp)", once, work_in_a_sandbox},
+     {"a sandbox", "kills for a sched_yield(2) of a task (seccomp)", "Bad system call",
+      yield_in_a_sandbox},
      {"every thread", "5,000 signals or more, kHz, no SA_RESTART",
       "each task ran once, deadlines kept", interrupt_everything},
      {"the parking word", "futex wakes without cause, all the time", once, wake_the_parking_word},

@@ -16,7 +16,6 @@ int usage() {
       "         random/K    the same from the K-th set of seeds\n"
       "         bound/N     every schedule with at most N preemptions, and every value of a load\n"
       "         sc-bound/N  the same, every atomic operation sequentially consistent\n"
-      "         +barrier    appended: with the asymmetric barrier in the place of fences\n"
       "  COUNT  executions; 0 with a bound: until they are exhausted\n"
       "\n"
       "scenarios:\n",
@@ -42,10 +41,6 @@ int main(int count, char** words) {
   std::string mode = words[2];
   auto& chosen = model::chosen;
   chosen.limit = std::strtoull(words[3], nullptr, 10);
-  if (const auto plus = mode.find("+barrier"); plus != std::string::npos) {
-    chosen.barrier = true;
-    mode.erase(plus);
-  }
   if (starts(mode, "random")) {
     chosen.random = true;
     // Relacy takes its generator's parameters from the upper half of a seed.

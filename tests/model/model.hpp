@@ -11,11 +11,12 @@
 // itself reports deadlocks, that is missed wake-ups, livelocks, data races on a task's memory and
 // on what it wrote, and reads of what was never written.
 //
-// Where the model is stronger than the standard, and so blind: a seq_cst fence synchronises with
-// the next one; a process barrier orders everything of all threads; compare_exchange reads the
-// newest value; loads go back at most two writes, one with a bound. With a bound no wait ends and
-// no exchange fails without cause, a deadline passes at once or not at all, and the search is
-// Relacy's fair one. std::stop_source and std::stop_token run between two steps.
+// Where the model is stronger than the standard, and so blind: compare_exchange reads the newest
+// value; loads go back at most two writes, one with a bound. With a bound no wait ends and no
+// exchange fails without cause, a deadline passes at once or not at all, and the search is Relacy's
+// fair one. std::stop_source and std::stop_token run between two steps. Time stands still, except
+// that a nap may end by it: at any step in a random schedule; with a bound at once, or as soon as the
+// scenario lets it pass, since there Relacy loses count of threads that wait for a time.
 
 #ifndef FANOUT_TESTS_MODEL_HPP
 #define FANOUT_TESTS_MODEL_HPP
@@ -61,7 +62,6 @@ struct settings {
   bool random = false;  // else every schedule with at most `bound` preemptions
   unsigned bound = 0;
   bool seq_cst = false;     // every atomic operation is: only interleavings differ
-  bool barrier = false;     // the asymmetric barrier instead of two fences
   std::uint64_t first = 1;  // random schedules: the first seed
   std::uint64_t limit = 0;  // executions; 0: all
 };
@@ -103,15 +103,13 @@ class sleepers {
   void clear() noexcept { count_ = 0, spurious_ = 0; }
 
   void sleep(const void* on, bool may_wake_for_nothing, const rl::debug_info& at) {
-    rl::context& c = rl::ctx();
     const bool spurious = may_wake_for_nothing && chosen.random && spurious_ < 4;
-    list_[count_++] = {on, c.current_thread()};
-    if (c.park_current_thread(false, spurious, false, at) == rl::unpark_reason_spurious) {
-      ++spurious_;
-      for (std::size_t i = 0; i < count_; ++i) {
-        if (list_[i].thread == c.current_thread()) return erase(i);
-      }
-    }
+    if (park(on, false, spurious, at) == rl::unpark_reason_spurious) ++spurious_;
+  }
+
+  /// Whether the time ended it.
+  bool sleep_for_a_time(const void* on, const rl::debug_info& at) {
+    return park(on, true, false, at) == rl::unpark_reason_timeout;
   }
 
   bool wake_one(const void* on, const rl::debug_info& at) {
@@ -134,6 +132,17 @@ class sleepers {
     const void* on;
     rl::thread_id_t thread;
   };
+  rl::unpark_reason park(const void* on, bool timed, bool spurious, const rl::debug_info& at) {
+    rl::context& c = rl::ctx();
+    list_[count_++] = {on, c.current_thread()};
+    const auto reason = c.park_current_thread(timed, spurious, false, at);
+    if (reason != rl::unpark_reason_normal) {
+      std::size_t own = 0;
+      while (list_[own].thread != c.current_thread()) ++own;
+      erase(own);
+    }
+    return reason;
+  }
   void erase(std::size_t i) noexcept {
     for (--count_; i < count_; ++i) list_[i] = list_[i + 1];
   }
@@ -160,7 +169,7 @@ inline rl::memory_order order(std::memory_order o) noexcept {
 
 template <class T> class atomic {
  public:
-  atomic() = default;
+  atomic() : atomic(T{}) {}
   atomic(T value, const where& at = where::current()) {
     store(value, std::memory_order_relaxed, at);
   }
@@ -184,6 +193,10 @@ template <class T> class atomic {
   T fetch_or(T value, std::memory_order o, const where& at = where::current()) {
     const step s;
     return value_.fetch_or(value, order(o), info(at));
+  }
+  T fetch_and(T value, std::memory_order o, const where& at = where::current()) {
+    const step s;
+    return value_.fetch_and(value, order(o), info(at));
   }
   // Fails for no reason only in random schedules: that multiplies the others, and is a retry.
   bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
@@ -333,6 +346,8 @@ struct sync {
     rl::yield(1, info(at));
   }
 
+  static void sleep_briefly(const where& at = where::current()) { yield(at); }
+
   static void park(atomic<std::uint32_t>& word, std::uint32_t expected,
                    const where& at = where::current()) {
     const step s;
@@ -344,28 +359,49 @@ struct sync {
     asleep.wake_one(&word, info(at));
   }
 
-  static void fence(const where& at = where::current()) {
-    const step s;
-    rl::atomic_thread_fence(rl::mo_seq_cst, info(at));
-  }
-  static bool has_process_barrier() noexcept { return chosen.barrier; }
-  static bool process_barrier(const where& at = where::current()) {
-    const step s;
-    rl::ctx().sched();
-    rl::systemwide_fence(info(at));
-    return true;
+  static fanout::detail::steady_time now() noexcept { return clock; }
+  inline static fanout::detail::steady_time clock{};
+
+  struct timed_parking {
+    void park_until(atomic<std::uint32_t>& word, std::uint32_t expected,
+                    fanout::detail::steady_time deadline, const where& at = where::current()) {
+      const step s;
+      if (word.newest(at) != expected) return;
+      if (chosen.random && !timeless) {
+        if (asleep.sleep_for_a_time(&word, info(at))) clock = (std::max)(clock, deadline);
+      } else if (timeless || (!has_passed && rl::rand(2) == 0)) {
+        napping_on = &word;
+        asleep.sleep(&word, false, info(at));
+        napping_on = nullptr;
+        if (has_passed) clock = (std::max)(clock, deadline);
+      } else {
+        clock = (std::max)(clock, deadline);
+      }
+    }
+    void unpark(atomic<std::uint32_t>& word, const where& at = where::current()) {
+      unpark_one(word, at);
+    }
+  };
+  inline static bool timeless = false;    // nothing but a kick ends a nap
+  inline static bool has_passed = false;  // each nap ends by time now
+  inline static const void* napping_on = nullptr;
+
+  /// From now on naps end by time, the one that stands included.
+  static void let_time_pass(const where& at = where::current()) {
+    has_passed = true;
+    if (napping_on != nullptr && !timeless) asleep.wake_one(napping_on, info(at));
   }
 };
 
 /// An idle worker sleeps as soon as it may, and a submitter blocks as soon as it may.
 struct policy : fanout::default_policy {
   using sync = model::sync;
-  static constexpr unsigned spins = 0, yields = 0;
+  static constexpr unsigned spins = 0;
 };
 
-/// Searches, and retries, once more before that.
+/// Searches once more before that.
 struct patient_policy : policy {
-  static constexpr unsigned yields = 1;
+  static constexpr unsigned spins = 1;
 };
 
 // --- Scenarios --------------------------------------------------------------------------------
@@ -403,6 +439,10 @@ class world {
     unmanaged::memory(rl::ctx());
     asleep.clear();
     thread::clear();
+    sync::clock = {};
+    sync::timeless = false;
+    sync::has_passed = false;
+    sync::napping_on = nullptr;
   }
 
   /// Submission `id` was answered; whether it was accepted.
@@ -514,6 +554,7 @@ class scenario : public rl::test_suite<Self, Threads + Workers> {
   void before() {
     fanout::options options{.workers = Workers, .buffer = Buffer};
     options.on_error = [this](const fanout::error_info&) { ++errors; };
+    self().choose(options);
     pool.emplace(std::move(options));
     self().prepare();
   }
@@ -537,6 +578,7 @@ class scenario : public rl::test_suite<Self, Threads + Workers> {
     }
   }
 
+  void choose(fanout::options&) {}
   void prepare() {}  // before the threads
   void finish() {}   // after them
 

@@ -32,7 +32,6 @@ constexpr std::size_t worker_counts[] = {1, 2, 4, 8, 16};
 
 struct sleepy : fanout::default_policy {
   static constexpr unsigned spins = 0;
-  static constexpr unsigned yields = 0;
 };
 
 /// Memory of this process in KiB; 0: not known here.

@@ -1,4 +1,4 @@
-// detail::waiting_room on its own: who blocks, who is called, and when.
+// detail::room_waiters and detail::idle_waiters on their own: who blocks, who is called, and when.
 
 #include <gtest/gtest.h>
 
@@ -51,13 +51,13 @@ struct watched_sync : support::watched_sync {
     }
   };
 };
-using waiting_room = fanout::detail::waiting_room<watched_sync>;
+using room_waiters = fanout::detail::room_waiters<watched_sync>;
+using idle_waiters = fanout::detail::idle_waiters<watched_sync>;
 using clock = std::chrono::steady_clock;
 
 constexpr steady_time forever = steady_time::max();
-bool never() { return false; }
 
-class WaitingRoom : public testing::Test {
+class RoomWaiters : public testing::Test {
  protected:
   /// Takes a slot if there is one; full if not.
   errc attempt() {
@@ -68,14 +68,13 @@ class WaitingRoom : public testing::Test {
   }
 
   errc wait(steady_time deadline = forever) {
-    return room.wait_for_room(
-        deadline, [this] { return attempt(); }, [this] { return slots > 0; },
-        [this] { return stopped.load(); });
+    return room.wait(
+        deadline, [this] { return attempt(); }, [this] { return stopped.load(); });
   }
 
   void vacate() {
     ++slots;
-    room.slot_vacated();
+    room.notify_not_full();
   }
 
   /// Begins `n` threads in wait() and returns when they block.
@@ -102,8 +101,7 @@ class WaitingRoom : public testing::Test {
   std::atomic<int> served{0};
   std::atomic<int> refused{0};
   std::atomic<errc> last{};
-  const fanout::detail::store_load<watched_sync> order;
-  waiting_room room{order};
+  room_waiters room;
 
  private:
   std::vector<std::thread> threads_;
@@ -111,25 +109,25 @@ class WaitingRoom : public testing::Test {
 
 // --- Submitters
 
-TEST_F(WaitingRoom, DoesNotBlockWhereAnAttemptSucceeds) {
+TEST_F(RoomWaiters, DoesNotBlockWhereAnAttemptSucceeds) {
   slots = 1;
   EXPECT_EQ(wait(), errc{});
   EXPECT_EQ(slots, 0);
 }
 
-TEST_F(WaitingRoom, PassesOnEveryAnswerButFull) {
+TEST_F(RoomWaiters, PassesOnEveryAnswerButFull) {
   closed = true;
   EXPECT_EQ(wait(), errc::closed);
 }
 
-TEST_F(WaitingRoom, VacatedSlotServesABlockedSubmitter) {
+TEST_F(RoomWaiters, VacatedSlotServesABlockedSubmitter) {
   block(1);
   vacate();
   join();
   EXPECT_EQ(served, 1);
 }
 
-TEST_F(WaitingRoom, BurstOfVacatedSlotsServesAsManySubmitters) {
+TEST_F(RoomWaiters, BurstOfVacatedSlotsServesAsManySubmitters) {
   block(4);
   for (int i = 0; i < 4; ++i) vacate();
   join();
@@ -137,20 +135,10 @@ TEST_F(WaitingRoom, BurstOfVacatedSlotsServesAsManySubmitters) {
   EXPECT_EQ(slots, 0);
 }
 
-// One call for two slots, as when the first slot in order is the last one vacated: whoever is
-// served calls the next.
-TEST_F(WaitingRoom, WhoIsServedCallsTheNextWhileThereIsRoom) {
-  block(3);
-  slots = 3;
-  room.slot_vacated();
-  join();
-  EXPECT_EQ(served, 3);
-}
-
-TEST_F(WaitingRoom, CallThatFindsNoSlotLeavesTheSubmitterBlocked) {
+TEST_F(RoomWaiters, CallThatFindsNoSlotLeavesTheSubmitterBlocked) {
   block(1);
   const auto before = watched_sync::blocks.load();
-  room.slot_vacated();
+  room.notify_not_full();
   support::wait_until([&] { return watched_sync::blocks > before; });  // looked, blocked again
   EXPECT_EQ(served + refused, 0);
   vacate();
@@ -158,42 +146,42 @@ TEST_F(WaitingRoom, CallThatFindsNoSlotLeavesTheSubmitterBlocked) {
   EXPECT_EQ(served, 1);
 }
 
-TEST_F(WaitingRoom, CloseAnswersEveryBlockedSubmitter) {
+TEST_F(RoomWaiters, CloseAnswersEveryBlockedSubmitter) {
   block(5);
   closed = true;
-  room.call_all();
+  room.notify_closed();
   join();
   EXPECT_EQ(refused, 5);
   EXPECT_EQ(last.load(), errc::closed);
 }
 
-TEST_F(WaitingRoom, StopAnswersCanceled) {
+TEST_F(RoomWaiters, StopAnswersCanceled) {
   block(2);
   stopped = true;
-  room.stir();
+  room.notify_stopped();
   join();
   EXPECT_EQ(refused, 2);
   EXPECT_EQ(last.load(), errc::canceled);
 }
 
-TEST_F(WaitingRoom, StirWithoutAStopWakesNobodyForGood) {
+TEST_F(RoomWaiters, StirWithoutAStopWakesNobodyForGood) {
   block(1);
   const auto before = watched_sync::blocks.load();
-  room.stir();
+  room.notify_stopped();
   support::wait_until([&] { return watched_sync::blocks > before; });
   EXPECT_EQ(served + refused, 0);
   vacate();
   join();
 }
 
-TEST_F(WaitingRoom, DeadlineAnswersTimedOut) {
+TEST_F(RoomWaiters, DeadlineAnswersTimedOut) {
   const auto before = clock::now();
   EXPECT_EQ(wait(before + 20ms), errc::timed_out);
   EXPECT_GE(clock::now(), before + 20ms);
   EXPECT_EQ(wait(before), errc::timed_out);
 }
 
-TEST_F(WaitingRoom, AcceptanceComesBeforeTheDeadlineAndTheStop) {
+TEST_F(RoomWaiters, AcceptanceComesBeforeTheDeadlineAndTheStop) {
   slots = 2;
   EXPECT_EQ(wait(clock::now() - 1h), errc{});
   stopped = true;
@@ -201,7 +189,7 @@ TEST_F(WaitingRoom, AcceptanceComesBeforeTheDeadlineAndTheStop) {
 }
 
 // A call that meets a submitter which gives up is not lost for the one behind it.
-TEST_F(WaitingRoom, CallToOneThatTimesOutReachesAnother) {
+TEST_F(RoomWaiters, CallToOneThatTimesOutReachesAnother) {
   for (int round = 0; round < 200; ++round) {
     std::atomic<int> answers{0};
     std::atomic<int> taken{0};
@@ -223,12 +211,11 @@ TEST_F(WaitingRoom, CallToOneThatTimesOutReachesAnother) {
   }
 }
 
-TEST_F(WaitingRoom, NobodyInsideCostsNoWake) {
+TEST_F(RoomWaiters, NobodyInsideCostsNoWake) {
   const auto before = watched_sync::blocks.load();
   for (int i = 0; i < 10; ++i) vacate();
-  room.call_all();
-  room.stir();
-  room.found_empty();
+  room.notify_closed();
+  room.notify_stopped();
   slots = 0;
   EXPECT_EQ(watched_sync::blocks, before);
   block(1);  // the calls before it were nobody's
@@ -237,65 +224,117 @@ TEST_F(WaitingRoom, NobodyInsideCostsNoWake) {
   join();
 }
 
-TEST_F(WaitingRoom, TakesNoLockWhenWhoWaitedHasGone) {
+TEST_F(RoomWaiters, TakesNoLockWhenWhoWaitedHasGone) {
   EXPECT_EQ(wait(clock::now()), errc::timed_out);
   slots = 1;
   EXPECT_EQ(wait(), errc{});
-  EXPECT_FALSE(room.wait_for_idle(clock::now(), never));
+  stopped = true;
+  EXPECT_EQ(wait(), errc::canceled);
+  stopped = false;
   const auto before = watched_sync::locks;
   EXPECT_GT(before, 0u);
   vacate();
-  room.found_empty();
   EXPECT_EQ(watched_sync::locks, before);
+}
+
+// A submitter that gets a slot while it is called, but before it blocks, leaves the call to who does.
+TEST_F(RoomWaiters, CallIsAnsweredByWhoBlocksAndNotByWhoIsServedMeanwhile) {
+  block(1);
+  const errc answer = room.wait(
+      forever,
+      [this] {
+        vacate();  // calls one of both
+        return errc{};
+      },
+      [] { return false; });
+  EXPECT_EQ(answer, errc{});
+  join();  // or the test's timeout
+  EXPECT_EQ(served, 1);
 }
 
 // --- Idlers
 
-TEST_F(WaitingRoom, IdleNowNeedsNoWait) {
-  EXPECT_TRUE(room.wait_for_idle(forever, [] { return true; }));
-  EXPECT_TRUE(room.wait_for_idle(clock::now() - 1h, [] { return true; }));
+bool wait_for(idle_waiters& room, steady_time deadline, const std::atomic<bool>& idle) {
+  return room.wait(
+      deadline, [&] { return idle.load(); }, [] {});
 }
 
-TEST_F(WaitingRoom, IdlersAreWokenWhenFoundEmpty) {
+TEST(IdleWaiters, IdleNowNeedsNoWait) {
+  idle_waiters room;
+  const std::atomic<bool> idle = true;
+  EXPECT_TRUE(wait_for(room, forever, idle));
+  EXPECT_TRUE(wait_for(room, clock::now() - 1h, idle));
+}
+
+TEST(IdleWaiters, AreCountedBeforeTheyArriveAndLook) {
+  idle_waiters room;
+  EXPECT_FALSE(room.is_anybody());
+  bool counted = false;
+  bool arrived = false;
+  EXPECT_TRUE(room.wait(
+      forever, [&] { return arrived; },
+      [&] {
+        counted = room.is_anybody();
+        arrived = true;
+      }));
+  EXPECT_TRUE(counted);
+  EXPECT_FALSE(room.is_anybody());
+}
+
+TEST(IdleWaiters, AreWokenTogether) {
+  idle_waiters room;
   std::atomic<bool> idle = false;
   std::atomic<int> woken{0};
   const auto before = watched_sync::blocked.load();
   std::vector<std::thread> idlers;
   for (int i = 0; i < 3; ++i) {
     idlers.emplace_back([&] {
-      if (room.wait_for_idle(forever, [&] { return idle.load(); })) ++woken;
+      if (wait_for(room, forever, idle)) ++woken;
     });
   }
   support::wait_until([&] { return watched_sync::blocked == before + 3; });
   idle = true;
-  room.found_empty();
+  room.notify_all();
   for (auto& idler : idlers) idler.join();
   EXPECT_EQ(woken, 3);
 }
 
-TEST_F(WaitingRoom, IdlerThatFindsWorkWaitsOn) {
+TEST(IdleWaiters, WaitOnWhereTheyFindWork) {
+  idle_waiters room;
   std::atomic<bool> idle = false;
-  std::thread idler([&] { room.wait_for_idle(forever, [&] { return idle.load(); }); });
-  support::wait_until([&] { return watched_sync::blocked == 1; });
+  const auto blocked = watched_sync::blocked.load();
+  std::thread idler([&] { wait_for(room, forever, idle); });
+  support::wait_until([&] { return watched_sync::blocked == blocked + 1; });
   const auto before = watched_sync::blocks.load();
-  room.found_empty();
+  room.notify_all();
   support::wait_until([&] { return watched_sync::blocks > before; });
   idle = true;
-  room.found_empty();
+  room.notify_all();
   idler.join();
 }
 
-TEST_F(WaitingRoom, IdlerTimesOut) {
+TEST(IdleWaiters, TimeOut) {
+  idle_waiters room;
+  const std::atomic<bool> idle = false;
   const auto before = clock::now();
-  EXPECT_FALSE(room.wait_for_idle(before + 10ms, never));
+  EXPECT_FALSE(wait_for(room, before + 10ms, idle));
   EXPECT_GE(clock::now(), before + 10ms);
-  EXPECT_FALSE(room.wait_for_idle(before, never));
+  EXPECT_FALSE(wait_for(room, before, idle));
+}
+
+TEST(IdleWaiters, CostWhoNotifiesNoLockWhenTheyHaveGone) {
+  idle_waiters room;
+  const std::atomic<bool> idle = false;
+  EXPECT_FALSE(wait_for(room, clock::now(), idle));
+  const auto before = watched_sync::locks;
+  room.notify_all();
+  EXPECT_EQ(watched_sync::locks, before);
 }
 
 // --- Several threads
 
 // As many slots as submitters, vacated one by one: a lost call is a hang.
-TEST_F(WaitingRoom, LosesNoCall) {
+TEST_F(RoomWaiters, LosesNoCall) {
   constexpr int submitters = 4;
   constexpr int each = 5000;
   std::atomic<int> in{0};
