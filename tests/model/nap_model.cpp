@@ -283,9 +283,7 @@ struct quiet_after_nap : delayed<quiet_after_nap, 1, 1, 6> {
     static_cast<void>(pool->close());
   }
   /// Each of the two tasks wakes the worker at most once, and close does.
-  void finish() {
-    model::check(model::sync::naps <= 3, "naps end when no work comes");
-  }
+  void finish() { model::check(model::sync::naps <= 3, "naps end when no work comes"); }
 };
 FANOUT_MODEL_SCENARIO(quiet_after_nap);
 
@@ -318,7 +316,8 @@ FANOUT_MODEL_SCENARIO(idle_hook_two_workers);
 FANOUT_MODEL_SCENARIO(idle_hook_that_submits);
 
 /// The hook holds no search: what a task needs that comes meanwhile, another worker runs.
-struct idle_hook_that_waits : model::scenario<idle_hook_that_waits, 1, 2, 2, model::patient_policy> {
+struct idle_hook_that_waits
+    : model::scenario<idle_hook_that_waits, 1, 2, 2, model::patient_policy> {
   void choose(fanout::options& options) {
     options.on_worker_idle = [this](std::size_t) {
       if (std::exchange(is_first, false)) second.wait();
