@@ -392,10 +392,10 @@ TEST(Blocking, IsNotNeededWhenRoomComesBeforeTheSubmitterIsCounted) {
 // Room and the end of the wait come together: the first of the answers is acceptance.
 TEST(Blocking, AcceptsWhereThereIsRoomThoughStoppedOrLate) {
   for (const bool stopped : {true, false}) {
-    fanout::basic_pool<interposed_policy> p;
-    support::occupied first(p);
     support::gate started;
     support::gate release;
+    fanout::basic_pool<interposed_policy> p;  // its tasks end before the gates do
+    support::occupied first(p);
     ASSERT_FALSE(p.try_do([&] {
       started.open();
       release.wait();

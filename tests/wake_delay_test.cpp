@@ -158,9 +158,9 @@ struct detached {
 };
 
 TEST_F(WakeDelay, CoroutineIsNotKeptWaiting) {
+  support::gate resumed;
   pool p{options()};
   make_nap(p);
-  support::gate resumed;
   const auto go = [](pool& on, support::gate& done) -> detached {
     if (!co_await on.schedule()) done.open();
   };
@@ -169,10 +169,10 @@ TEST_F(WakeDelay, CoroutineIsNotKeptWaiting) {
 }
 
 TEST_F(WakeDelay, GroupIsNotKeptWaiting) {
+  support::gate ran;
   pool p{options()};
   make_nap(p);
   fanout::basic_group<timeless> g{p};
-  support::gate ran;
   ASSERT_FALSE(g.run([&] { ran.open(); }));
   ran.wait();  // on the worker, while nobody waits for the group
   g.wait();
@@ -232,9 +232,9 @@ TEST_F(WakeDelay, NapThatGathersTasksIsFollowedByAnother) {
 // Who napped passes the search on before it runs its own task, and so does each that it wakes.
 TEST_F(WakeDelay, TasksThatANapGatheredWakeAChainOfSleepers) {
   constexpr std::size_t workers = 4;
+  std::latch all{workers};
   pool p{options(workers)};
   make_nap(p);
-  std::latch all{workers};
   for (std::size_t i = 0; i < workers; ++i) {
     ASSERT_FALSE(p.try_do([&] { all.arrive_and_wait(); }));
   }
