@@ -90,12 +90,15 @@
 #include <utility>
 #include <vector>
 
-#if defined(__linux__)
+#if defined(__unix__) || defined(__APPLE__)
+#define FANOUT_POSIX
+#include <poll.h>
 #include <pthread.h>
-#include <sys/syscall.h>
+#include <signal.h>
 #include <unistd.h>
-#elif defined(__APPLE__)
-#include <pthread.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
 #endif
 
 #if defined(__cpp_exceptions)
@@ -104,6 +107,14 @@
 #else
 #define FANOUT_TRY if constexpr (true)
 #define FANOUT_CATCH_ALL else
+#endif
+
+// What each shared object has a copy of. Its symbols are not shared, so that a plugin whose pools
+// have ended can be unloaded.
+#if defined(__GNUC__) && !defined(_WIN32)
+#define FANOUT_OWN_COPY __attribute__((visibility("hidden")))
+#else
+#define FANOUT_OWN_COPY
 #endif
 
 // The inline namespace names the version, whether exceptions are on (e, n) and whose
@@ -142,7 +153,7 @@ template <> struct std::is_error_code_enum<fanout::errc> : std::true_type {};
 namespace fanout {
 inline namespace FANOUT_ABI {
 
-inline constexpr errc ErrFull = errc::full, ErrClosed = errc::closed;
+FANOUT_OWN_COPY inline constexpr errc ErrFull = errc::full, ErrClosed = errc::closed;
 
 namespace detail {
 
@@ -168,7 +179,7 @@ class error_category final : public std::error_category {
     const char* text;
     std::errc condition;
   };
-  static constexpr row rows[] = {
+  FANOUT_OWN_COPY static constexpr row rows[] = {
       {"not a fanout error", {}},
       {"the buffer is full", std::errc::resource_unavailable_try_again},
       {"the pool is closed", std::errc::operation_not_permitted},
@@ -181,7 +192,7 @@ class error_category final : public std::error_category {
   }
 };
 
-inline constinit immortal<error_category> the_category{};
+FANOUT_OWN_COPY inline constinit immortal<error_category> the_category{};
 
 }  // namespace detail
 
@@ -226,11 +237,14 @@ struct source_location {
 };
 #endif
 
+/// Stands for a worker where none of the pool's ran the task.
+FANOUT_OWN_COPY inline constexpr std::size_t no_worker = static_cast<std::size_t>(-1);
+
 /// What a failing task tells. `pool` lives as long as the pool does.
 struct error_info {
   std::exception_ptr error;
   std::string_view pool;
-  std::size_t worker;
+  std::size_t worker;     ///< that ran the task, or no_worker
   source_location where;  ///< where the task was submitted
 };
 
@@ -419,7 +433,7 @@ inline constexpr std::size_t cache_line = 64;
 inline constexpr std::size_t line_pair = 2 * cache_line;  // lines that are fetched together
 
 using steady_time = std::chrono::steady_clock::time_point;
-inline constexpr steady_time no_deadline = (steady_time::max)();
+FANOUT_OWN_COPY inline constexpr steady_time no_deadline = (steady_time::max)();
 
 template <class T> constexpr T smaller(T a, T b) noexcept { return b < a ? b : a; }
 
@@ -430,6 +444,8 @@ struct native_sync {
   using mutex = std::mutex;
   using condition_variable = std::condition_variable;
   using thread = std::jthread;
+
+  static std::thread::id this_thread() noexcept { return std::this_thread::get_id(); }
 
   /// Tells the core that this is a busy wait.
   static void pause() noexcept {
@@ -524,18 +540,59 @@ struct native_sync {
 #endif
 };
 
-/// Names the calling thread "pool/worker", the pool's part cut to the platform's limit.
+/// Where UTF-8 text may be cut: the first character that begins at `at` or behind it.
+inline std::size_t next_character(std::string_view text, std::size_t at) noexcept {
+  while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0u) == 0x80u) ++at;
+  return at;
+}
+
+/// `text` in at most `size` bytes. Of what is longer the middle goes, since names that begin alike
+/// differ at their ends.
+inline std::string shortened(std::string_view text, std::size_t size) {
+  if (text.size() <= size) return std::string(text);
+  std::size_t head = 0;
+  for (std::size_t next = 0; next <= (size - 1) / 2; next = next_character(text, next + 1)) {
+    head = next;
+  }
+  const std::size_t tail = next_character(text, text.size() - (size - 1 - head));
+  return std::string(text.substr(0, head)) + '~' + std::string(text.substr(tail));
+}
+
+/// Names the calling thread "pool/worker", the pool's part shortened to the platform's limit.
 inline void name_this_thread([[maybe_unused]] const std::string& pool,
                              [[maybe_unused]] std::size_t worker) {
 #if defined(__linux__) || defined(__APPLE__)
-  char suffix[8], name[16];
-  const int size = std::snprintf(suffix, sizeof suffix, "/%u", static_cast<unsigned>(worker));
-  std::snprintf(name, sizeof name, "%.*s%s", 15 - size, pool.c_str(), suffix);
+  const std::string suffix = '/' + std::to_string(worker);
+  const std::string name = shortened(pool, 15 - suffix.size()) + suffix;
 #if defined(__linux__)
-  ::pthread_setname_np(::pthread_self(), name);
+  ::pthread_setname_np(::pthread_self(), name.c_str());
 #else
-  ::pthread_setname_np(name);
+  ::pthread_setname_np(name.c_str());
 #endif
+#endif
+}
+
+/// Writes a line to stderr, if that takes it within a moment: its reader may be gone, which must
+/// raise no SIGPIPE, or stand still.
+inline void write_to_stderr(const char* line, std::size_t size) noexcept {
+#if defined(FANOUT_POSIX)
+  ::pollfd out{STDERR_FILENO, POLLOUT, 0};
+  constexpr int moment = 100;  // ms
+  if (::poll(&out, 1, moment) != 1 || (out.revents & POLLOUT) == 0) return;
+  ::sigset_t pipe, before, pending;
+  ::sigemptyset(&pipe);
+  ::sigaddset(&pipe, SIGPIPE);
+  ::sigpending(&pending);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, &before);
+  const bool failed = ::write(STDERR_FILENO, line, size) < 0;
+  if (failed && ::sigismember(&pending, SIGPIPE) == 0) {
+    ::sigpending(&pending);
+    int taken = 0;
+    if (::sigismember(&pending, SIGPIPE) == 1) ::sigwait(&pipe, &taken);
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+#else
+  std::fwrite(line, 1, size, stderr);
 #endif
 }
 
@@ -563,7 +620,8 @@ inline void prefetch_to_write(const void* p, std::size_t ahead) noexcept {
 /// needs of a Slot is its stamp.
 ///
 /// A position is a lap and, in its low bits, an index. The stamp of the slot at position p is
-///   p             free for the submitter that claims p
+///   p             free for the submitter that claims p; in the first lap also 0, so that the memory
+///                 of a slot that was never used is never touched
 ///   p + 1         holding the task of p
 ///   p + one_lap_  vacated, that is free for the submitter one lap later
 /// and only moves forward. tail_ is the next position to fill, head_ the next to empty; a claim
@@ -585,11 +643,9 @@ template <class Slot, class Sync> class ring {
     errc why{};
   };
 
+  /// The stamps of the slots from `first` on are 0.
   ring(Slot* first, std::size_t capacity) noexcept
-      : slots_(first), capacity_(capacity), one_lap_(std::bit_ceil(std::uint64_t{capacity} + 1)) {
-    // Relaxed: the threads start after this.
-    for (std::size_t i = 0; i < capacity; ++i) slots_[i].stamp.store(i, relaxed);
-  }
+      : slots_(first), capacity_(capacity), one_lap_(std::bit_ceil(std::uint64_t{capacity} + 1)) {}
 
   Slot& at(position p) const noexcept { return slots_[static_cast<std::size_t>(index(p))]; }
 
@@ -625,7 +681,7 @@ template <class Slot, class Sync> class ring {
       std::size_t count = 0;
       for (; count < wanted; ++count, end = next(end)) {
         stamp = at(end).stamp.load(acquire);  // (2)
-        if (stamp != end) break;
+        if (stamp != end && !is_unused(stamp, end)) break;
       }
       if (count > 0) {
         // Linearization point of an acceptance, and the one place that decides between accepted
@@ -723,6 +779,9 @@ template <class Slot, class Sync> class ring {
   static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
   static constexpr unsigned pauses_for_another = 16;
 
+  bool is_unused(std::uint64_t stamp, position p) const noexcept {
+    return stamp == 0 && p < one_lap_;
+  }
   std::uint64_t index(position p) const noexcept { return p & (one_lap_ - 1); }
   std::uint64_t ordinal(position p) const noexcept {
     return (p >> std::countr_zero(one_lap_)) * capacity_ + index(p);
@@ -1132,42 +1191,87 @@ template <class Sync> class idle_waiters {
 
 namespace detail {
 
-/// Marks the pools inside whose workers, closings or stop callbacks this thread is.
-struct frame {
-  const void* const pool;
-  const std::size_t worker;
-  const frame* const outer;
+/// The threads inside a pool: its workers, until they are joined, and visitors, which run or drop its
+/// tasks elsewhere or close it. The pool's object knows them, not a variable of the code: of that
+/// each shared object may have a copy.
+class insiders {
+ public:
+  using thread_id = std::thread::id;
 
-  inline static thread_local constinit const frame* innermost = nullptr;
+  /// The thread `who`, which makes and ends this, is inside meanwhile.
+  class visit {
+   public:
+    visit(insiders& of, thread_id who, bool closes = false) : of_(of), who_(who), closes_(closes) {
+      const std::lock_guard hold(of_.mutex_);
+      next_ = std::exchange(of_.visits_, this);
+    }
+    ~visit() {
+      const std::lock_guard hold(of_.mutex_);
+      visit** link = &of_.visits_;
+      while (*link != this) link = &(*link)->next_;
+      *link = next_;
+    }
+    visit(const visit&) = delete;
+    visit& operator=(const visit&) = delete;
 
-  frame(const void* of, std::size_t index) noexcept : pool(of), worker(index), outer(innermost) {
-    innermost = this;
+   private:
+    friend insiders;
+    insiders& of_;
+    const thread_id who_;
+    const bool closes_;
+    visit* next_ = nullptr;
+  };
+
+  explicit insiders(std::size_t workers)
+      : workers_(std::make_unique<std::atomic<thread_id>[]>(workers)), count_(workers) {}
+
+  // Relaxed: a thread asks of itself, or of one that blocks in a closing (11).
+  void begin_worker(std::size_t index, thread_id who) noexcept {
+    workers_[index].store(who, relaxed);
   }
-  ~frame() { innermost = outer; }
-  frame(const frame&) = delete;
-  frame& operator=(const frame&) = delete;
-
-  /// The innermost frame of `pool` from `f` outwards, or null.
-  static const frame* find(const frame* f, const void* pool) noexcept {
-    while (f != nullptr && f->pool != pool) f = f->outer;
-    return f;
+  /// The workers are joined: other threads may have their ids from now on.
+  void end_workers() noexcept {
+    for (std::size_t i = 0; i < count_; ++i) workers_[i].store(thread_id(), relaxed);
   }
-  static const frame* of(const void* pool) noexcept { return find(innermost, pool); }
+
+  /// The index of the worker that `who` is, or no_worker.
+  std::size_t worker(thread_id who) const noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (workers_[i].load(relaxed) == who) return i;
+    }
+    return no_worker;
+  }
+  bool has_visitor(thread_id who, bool closing_ones_too) const noexcept {
+    const std::lock_guard hold(mutex_);
+    const visit* at = visits_;
+    while (at != nullptr && (at->who_ != who || (at->closes_ && !closing_ones_too))) at = at->next_;
+    return at != nullptr;
+  }
+  bool contains(thread_id who, bool closing_ones_too = true) const noexcept {
+    return worker(who) != no_worker || has_visitor(who, closing_ones_too);
+  }
+
+ private:
+  const std::unique_ptr<std::atomic<thread_id>[]> workers_;
+  const std::size_t count_;
+  mutable std::mutex mutex_;
+  visit* visits_ = nullptr;
 };
 
 /// A thread that waits for a pool to end. All of them together tell whether one more wait would
-/// wait for itself: on a thread inside that pool, or through pools that close each other.
+/// wait for itself: on a thread inside that pool, or through pools that close each other (those
+/// that the code of one shared object closes).
 class closing {
  public:
-  explicit closing(const void* pool) : pool_(pool) {
-    const std::lock_guard hold(mutex());  // (11)
-    is_circular_ = waits_for_this_thread(pool);
-    if (!is_circular_) next_ = std::exchange(all_, this);
+  closing(const insiders& pool, insiders::thread_id who) : pool_(pool), who_(who) {
+    const std::lock_guard hold(all_.mutex);  // (11)
+    is_circular_ = pool.contains(who) || waits_for_this_thread(pool);
+    if (!is_circular_) next_ = std::exchange(all_.first, this);
   }
   ~closing() {
     if (is_circular_) return;
-    const std::lock_guard hold(mutex());  // (11)
-    closing** link = &all_;
+    const std::lock_guard hold(all_.mutex);  // (11)
+    closing** link = &all_.first;
     while (*link != this) link = &(*link)->next_;
     *link = next_;
   }
@@ -1177,27 +1281,106 @@ class closing {
   bool is_circular() const noexcept { return is_circular_; }
 
  private:
-  static bool waits_for_this_thread(const void* pool) noexcept {
-    if (frame::of(pool) != nullptr) return true;
-    for (const closing* other = all_; other != nullptr; other = other->next_) {
-      if (frame::find(other->frames_, pool) != nullptr && waits_for_this_thread(other->pool_)) {
+  struct list {
+    std::mutex mutex;
+    closing* first = nullptr;
+  };
+  FANOUT_OWN_COPY static list& own_list() noexcept {
+    static constinit immortal<list> the;
+    return the.value;
+  }
+
+  /// Whether the end of `pool` waits for this thread: through threads inside it that wait for others.
+  bool waits_for_this_thread(const insiders& pool) const noexcept {
+    for (const closing* other = all_.first; other != nullptr; other = other->next_) {
+      const bool is_inside = other->who_ != who_ && other->began_inside(pool);
+      if (is_inside && (other->pool_.contains(who_) || waits_for_this_thread(other->pool_))) {
         return true;
       }
     }
     return false;
   }
-
-  static std::mutex& mutex() noexcept {
-    static immortal<std::mutex> the;
-    return the.value;
+  /// Whether its thread was inside `pool` when it began to wait; the later of two closings of a
+  /// thread stands first.
+  bool began_inside(const insiders& pool) const noexcept {
+    if (pool.contains(who_, false)) return true;
+    const closing* older = next_;
+    while (older != nullptr && (older->who_ != who_ || &older->pool_ != &pool)) {
+      older = older->next_;
+    }
+    return older != nullptr;
   }
 
-  inline static constinit closing* all_ = nullptr;
-
-  const void* const pool_;
-  const frame* const frames_ = frame::innermost;  // stay as they are while this waits
+  list& all_ = own_list();
+  const insiders& pool_;
+  const insiders::thread_id who_;
   closing* next_ = nullptr;
   bool is_circular_ = false;
+};
+
+/// What a forked child, which has none of the workers, must know of its parent's pools. Those of one
+/// copy of the code are in one list, which pthread_atfork's handlers of that copy walk.
+class inheritance {
+ public:
+  /// In the child calls `disown(pool)` before fork returns. Throws: std::system_error.
+  inheritance(void (*disown)(void*) noexcept, void* pool) : disown_(disown), pool_(pool) {
+#if defined(FANOUT_POSIX)
+    const std::lock_guard hold(all_.mutex);
+    watch_forks(all_);
+    next_ = std::exchange(all_.first, this);
+    if (next_ != nullptr) next_->previous_ = this;
+#endif
+  }
+  ~inheritance() {
+#if defined(FANOUT_POSIX)
+    const std::lock_guard hold(all_.mutex);
+    (previous_ != nullptr ? previous_->next_ : all_.first) = next_;
+    if (next_ != nullptr) next_->previous_ = previous_;
+#endif
+  }
+  inheritance(const inheritance&) = delete;
+  inheritance& operator=(const inheritance&) = delete;
+
+  /// Whether this is a child and the pool its parent's. Written only where there is one thread.
+  bool is_foreign() const noexcept { return is_foreign_; }
+
+ private:
+  void (*const disown_)(void*) noexcept;
+  void* const pool_;
+  bool is_foreign_ = false;
+#if defined(FANOUT_POSIX)
+  struct list {
+    std::mutex mutex;
+    inheritance* first = nullptr;
+    bool is_watching = false;
+  };
+  FANOUT_OWN_COPY static list& own_list() noexcept {
+    static constinit immortal<list> the;
+    return the.value;
+  }
+  FANOUT_OWN_COPY static void watch_forks(list& all) {
+    if (all.is_watching) return;
+    // The thread that forks holds the mutex, so that the child has the list whole.
+    const int failure = ::pthread_atfork([] { own_list().mutex.lock(); },
+                                         [] { own_list().mutex.unlock(); }, &in_child);
+#if defined(__cpp_exceptions)
+    if (failure != 0) throw std::system_error(failure, std::generic_category(), "fanout: fork");
+#else
+    if (failure != 0) std::abort();
+#endif
+    all.is_watching = true;
+  }
+  FANOUT_OWN_COPY static void in_child() noexcept {
+    for (inheritance* one = own_list().first; one != nullptr; one = one->next_) {
+      one->is_foreign_ = true;
+      one->disown_(one->pool_);
+    }
+    own_list().mutex.unlock();
+  }
+
+  list& all_ = own_list();
+  inheritance *next_ = nullptr, *previous_ = nullptr;
+#endif
 };
 
 }  // namespace detail
@@ -1250,6 +1433,32 @@ template <class Policy> struct alignas(cache_line) slot {
 };
 
 template <class Policy> using ring_of = ring<slot<Policy>, typename Policy::sync>;
+
+/// Memory for slots that were never used: zeros, which the system brings when they are touched.
+template <class Slot> class fresh_slots {
+ public:
+  /// Throws: std::bad_alloc.
+  explicit fresh_slots(std::size_t count) : block_(std::calloc(count + 1, sizeof(Slot))) {
+    if (block_ != nullptr) return;
+#if defined(__cpp_exceptions)
+    throw std::bad_alloc();
+#else
+    std::fputs("fanout: no memory for options::buffer\n", stderr);
+    std::abort();
+#endif
+  }
+  ~fresh_slots() { std::free(block_); }
+  fresh_slots(const fresh_slots&) = delete;
+  fresh_slots& operator=(const fresh_slots&) = delete;
+
+  Slot* get() const noexcept {
+    const auto past = reinterpret_cast<std::uintptr_t>(block_) + alignof(Slot) - 1;
+    return reinterpret_cast<Slot*>(past - past % alignof(Slot));
+  }
+
+ private:
+  void* const block_;
+};
 
 static_assert(sizeof(source_location) != sizeof(void*) ||
                   sizeof(slot<default_policy>) == cache_line,
@@ -1523,18 +1732,18 @@ template <class Policy> void execute(slot<Policy>& from, taker<Policy>& by) {
 inline void complain(const std::string& pool, std::size_t worker, const char* who,
                      const source_location* where = nullptr) noexcept {
   [[maybe_unused]] const auto print = [&](const char* reason) {
-    char place[1024] = "", text[2048];
+    char place[1024] = "", by[32] = "no worker", text[2048];
+    if (worker != no_worker) std::snprintf(by, sizeof by, "worker %zu", worker);
     if (where != nullptr) {
       std::snprintf(place, sizeof place, " submitted at %s:%u", where->file_name(),
                     static_cast<unsigned>(where->line()));
     }
-    const int size =
-        std::snprintf(text, sizeof text, "fanout: pool \"%.99s\", worker %zu: %s%s threw: %s",
-                      pool.c_str(), worker, who, place, reason);
+    const int size = std::snprintf(text, sizeof text, "fanout: pool \"%.99s\", %s: %s%s threw: %s",
+                                   pool.c_str(), by, who, place, reason);
     const std::size_t end = size < 0 ? 0 : smaller(static_cast<std::size_t>(size), sizeof text - 1);
     for (std::size_t i = 0; i < end; ++i) text[i] = text[i] == '\n' ? ' ' : text[i];
     text[end] = '\n';
-    std::fwrite(text, 1, end + 1, stderr);
+    write_to_stderr(text, end + 1);
   };
 #if defined(__cpp_exceptions)
   try {
@@ -1888,13 +2097,12 @@ template <class Policy> class basic_pool {
   template <class Parcel>
   errc wait_for_room(detail::steady_time deadline, const std::stop_token& stop, Parcel& parcel);
 
-  bool is_inside() const noexcept { return detail::frame::of(this) != nullptr; }
-
-  /// The index of the worker that this thread is; workers() where it is none.
-  std::size_t this_worker() const noexcept {
-    const detail::frame* const here = detail::frame::of(this);
-    return here != nullptr ? here->worker : options_.workers;
+  // In a forked child no lock is taken that another thread may have held.
+  bool is_inside() const noexcept {
+    return !inheritance_.is_foreign() && insiders_.contains(sync::this_thread());
   }
+  /// The index of the worker that this thread is, or no_worker.
+  std::size_t this_worker() const noexcept { return insiders_.worker(sync::this_thread()); }
 
   template <class Token> struct duties;
   template <class Token> void serve(std::size_t index, const Token& stop);
@@ -1948,6 +2156,7 @@ template <class Policy> class basic_pool {
   }
 
   std::error_code idle_until(detail::steady_time deadline) {
+    if (inheritance_.is_foreign()) return make_error_code(errc::closed);
     if (is_inside()) return make_error_code(errc::would_deadlock);
     const auto idle = [this] { return is_idle(); };
     const bool in_time = idle() || idlers_.wait(deadline, idle, [this] { idle_.kick(); });
@@ -1966,30 +2175,41 @@ template <class Policy> class basic_pool {
     idle_.notify_closed();
   }
 
+  void end_threads() noexcept;
   void discard_waiting();
   std::error_code close_by(detail::steady_time deadline);
 
-  // Destroyed from the bottom up: the workers first.
   const options options_;
-  const std::unique_ptr<detail::slot<Policy>[]> slots_;
+  detail::insiders insiders_{options_.workers};
+  const detail::fresh_slots<detail::slot<Policy>> slots_;
   ring ring_{slots_.get(), options_.buffer};
   detail::idle_protocol<sync> idle_{options_.wake_delay};
-  alignas(detail::line_pair) detail::room_waiters<sync> room_;
-  detail::idle_waiters<sync> idlers_;
-  typename sync::template atomic<bool> discards_{false};  // the workers drop what they take
-  const std::unique_ptr<detail::worker_record<Policy>[]> records_;
   alignas(detail::line_pair) typename sync::template atomic<std::uint64_t> rejected_{0};
   typename sync::template atomic<std::uint64_t> discarded_{0};  // by others than the workers
+  typename sync::template atomic<bool> discards_{false};        // the workers drop what they take
+  const std::unique_ptr<detail::worker_record<Policy>[]> records_;
   std::stop_source stop_;  // the tasks'; the workers have their own
 
   // The closing state, under its mutex.
   typename sync::mutex close_mutex_;
-  typename sync::condition_variable close_changed_;
   enum class phase { open, closing, closed } phase_ = phase::open;
   detail::steady_time close_deadline_ = detail::no_deadline;
   std::size_t ended_ = 0;  // workers
 
-  std::vector<typename sync::thread> workers_;
+  // Not destroyed in a forked child: threads that are not there wait in them, and cannot be joined.
+  union {
+    detail::room_waiters<sync> room_;
+  };
+  union {
+    detail::idle_waiters<sync> idlers_;
+  };
+  union {
+    typename sync::condition_variable close_changed_;
+  };
+  union {
+    std::vector<typename sync::thread> workers_;
+  };
+  detail::inheritance inheritance_;  // a fork may come as soon as this is there
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -2000,8 +2220,13 @@ template <class Policy> class basic_pool {
 template <class Policy>
 basic_pool<Policy>::basic_pool(options opts)
     : options_(checked(std::move(opts))),
-      slots_(std::make_unique<detail::slot<Policy>[]>(options_.buffer)),
-      records_(std::make_unique<detail::worker_record<Policy>[]>(options_.workers)) {
+      slots_(options_.buffer),
+      records_(std::make_unique<detail::worker_record<Policy>[]>(options_.workers)),
+      room_(),
+      idlers_(),
+      close_changed_(),
+      workers_(),
+      inheritance_([](void* p) noexcept { static_cast<basic_pool*>(p)->ring_.close(); }, this) {
   FANOUT_TRY {
     workers_.reserve(options_.workers);
     for (std::size_t i = 0; i < options_.workers; ++i) {
@@ -2011,7 +2236,7 @@ basic_pool<Policy>::basic_pool(options opts)
   FANOUT_CATCH_ALL {
     shut();
     release_workers();
-    workers_.clear();  // (7)
+    end_threads();
 #if defined(__cpp_exceptions)
     throw;
 #endif
@@ -2019,10 +2244,22 @@ basic_pool<Policy>::basic_pool(options opts)
 }
 
 template <class Policy> basic_pool<Policy>::~basic_pool() {
-  if (close() != errc::would_deadlock) return;
+  if (inheritance_.is_foreign()) return;
+  if (close() != errc::would_deadlock) {
+    end_threads();
+    return;
+  }
   std::fprintf(stderr, "fanout: pool \"%s\" is destroyed by a task that its end waits for\n",
                options_.name.c_str());
   std::abort();
+}
+
+/// Joins the workers, if they are not, and destroys what a forked child must not.
+template <class Policy> void basic_pool<Policy>::end_threads() noexcept {
+  std::destroy_at(&workers_);  // (7)
+  std::destroy_at(&close_changed_);
+  std::destroy_at(&idlers_);
+  std::destroy_at(&room_);
 }
 
 // --- Submission
@@ -2167,8 +2404,9 @@ template <class Policy> template <class Token> struct basic_pool<Policy>::duties
 template <class Policy>
 template <class Token>
 void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
-  const detail::frame here(this, index);
-  detail::name_this_thread(options_.name, index);
+  insiders_.begin_worker(index, sync::this_thread());
+  FANOUT_TRY { detail::name_this_thread(options_.name, index); }
+  FANOUT_CATCH_ALL {}  // want of memory: unnamed
   call_hook(options_.on_worker_start, "on_worker_start", index);
   duties<Token> self{*this, records_[index], stop, index};
   detail::worker_main<Policy>(ring_, idle_, self);
@@ -2181,7 +2419,8 @@ void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
 // --- Waiting and closing
 
 template <class Policy> void basic_pool<Policy>::request_stop() {
-  const detail::frame here(this, options_.workers);
+  if (inheritance_.is_foreign()) return;
+  const detail::insiders::visit here(insiders_, sync::this_thread());
   shut();
   idle_.kick();
   stop_.request_stop();
@@ -2201,8 +2440,9 @@ template <class Policy> void basic_pool<Policy>::discard_waiting() {
 }
 
 template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline) {
+  if (inheritance_.is_foreign()) return make_error_code(errc::closed);
   shut();
-  const detail::closing wait(this);
+  const detail::closing wait(insiders_, sync::this_thread());
   if (wait.is_circular()) return make_error_code(errc::would_deadlock);
   std::unique_lock hold(close_mutex_);  // (6)
   if (phase_ != phase::open) {
@@ -2215,7 +2455,7 @@ template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::ste
   close_deadline_ = deadline;
   hold.unlock();
 
-  const detail::frame here(this, options_.workers);
+  const detail::insiders::visit here(insiders_, sync::this_thread(), true);
   release_workers();
   hold.lock();  // (6)
   bool in_time = true;
@@ -2230,7 +2470,8 @@ template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::ste
     discard_waiting();
   }
   for (auto& worker : workers_) worker.join();  // (7)
-  hold.lock();                                  // (6)
+  insiders_.end_workers();
+  hold.lock();  // (6)
   phase_ = phase::closed;
   close_changed_.notify_all();
   return make_error_code(late ? errc::timed_out : accepted);
@@ -2443,7 +2684,7 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     if (by.discards) skipped_.fetch_add(1, relaxed);
     if constexpr (Policy::timed) {
       std::optional<timed_run<Policy>> shown;
-      if (const auto worker = pool_.this_worker(); worker < pool_.workers()) {
+      if (const auto worker = pool_.this_worker(); worker != no_worker) {
         shown.emplace(pool_.records_[worker], s.where, std::nullopt);
       }
       execute(s, by);
@@ -2632,6 +2873,8 @@ template <class Pool> struct schedule_awaiter {
 
 #undef FANOUT_TRY
 #undef FANOUT_CATCH_ALL
+#undef FANOUT_POSIX
+#undef FANOUT_OWN_COPY
 #undef FANOUT_ABI
 
 #endif  // FANOUT_FANOUT_HPP
