@@ -248,6 +248,10 @@ struct error_info {
   source_location where;  ///< where the task was submitted
 };
 
+/// A callable that derives from it is told when it is discarded instead of run: its
+/// `void discard() noexcept` is called once, on the thread that discards it, in its context's scope.
+struct discardable {};
+
 /// How a pool is made; designated initialisers name the options.
 struct options {
   std::string name = "anonymous";
@@ -280,7 +284,7 @@ struct stats {
   std::uint64_t accepted = 0;   ///< tasks taken
   std::uint64_t completed = 0;  ///< tasks that returned
   std::uint64_t failed = 0;     ///< tasks that threw
-  std::uint64_t discarded = 0;  ///< tasks dropped by a close with a deadline
+  std::uint64_t discarded = 0;  ///< tasks dropped by a close, a purge or an eviction
   std::uint64_t rejected = 0;   ///< calls that answered `full`
   std::size_t queued = 0;       ///< tasks waiting now
   std::size_t running = 0;      ///< tasks running now
@@ -717,6 +721,50 @@ template <class Slot, class Sync> class ring {
     return nullptr;
   }
 
+  /// As claim_front, of tasks in front of `end`.
+  Slot* claim_front_before(position end, position& p) noexcept {
+    while (Slot* const first = find_front(p)) {
+      if (p >= end) break;
+      if (head_.compare_exchange_weak(p, next(p), seq_cst, relaxed)) return first;  // (C)
+    }
+    return nullptr;
+  }
+
+  /// What claim_back_evicting did: what claim_back would, or, over a full ring, it claimed the
+  /// oldest task, at `victim`, together with the slot that holds it for the position `filled.first`.
+  /// If the ring was closed in between, only the task: then `filled` says closed.
+  struct eviction {
+    claim filled;
+    bool evicts = false;
+    position victim = 0;
+  };
+
+  /// Says full only while somebody else fills or empties the slot next in order.
+  eviction claim_back_evicting() noexcept {
+    for (;;) {
+      const claim free = claim_back(1);
+      if (free.why != errc::full) return {free};
+      position tail = tail_.load(relaxed);
+      if ((tail & closed_bit) != 0) continue;
+      const position oldest = tail - one_lap_;                   // of a full ring
+      const std::uint64_t stamp = at(tail).stamp.load(acquire);  // (1)
+      position head = oldest;
+      while (stamp == oldest + 1 && head == oldest) {
+        if (!head_.compare_exchange_weak(head, next(oldest), seq_cst, relaxed)) continue;
+        // Now nobody but a closing can change the tail: its slot is not vacated.
+        const position end = next(tail);
+        while (!tail_.compare_exchange_weak(tail, end, seq_cst, relaxed)) {
+          if ((tail & closed_bit) != 0) return {{0, 0, errc::closed}, true, oldest};
+        }
+        return {{tail, 1, errc{}}, true, oldest};
+      }
+      if (stamp != tail && at(tail).stamp.load(relaxed) == stamp &&
+          tail_.load(relaxed) == tail) {  // relaxed: a refusal publishes nothing
+        return {free};
+      }
+    }
+  }
+
   void vacate(Slot& emptied, position p) noexcept {
     emptied.stamp.store(p + one_lap_, release);  // (2)
   }
@@ -766,13 +814,16 @@ template <class Slot, class Sync> class ring {
   void close() noexcept { tail_.fetch_or(closed_bit, seq_cst); }  // (G)
   bool is_closed() const noexcept { return (tail_.load(relaxed) & closed_bit) != 0; }
 
+  /// The next position to fill.
+  position end() const noexcept { return tail_.load(relaxed) & ~closed_bit; }
+
   /// Whether the ring is closed and every task claimed. Once true, it stays so.
   bool is_drained() const noexcept {
     return (head_.load(relaxed) | closed_bit) == tail_.load(relaxed);
   }
 
   /// Tasks accepted and taken since construction. Relaxed: a caller that needs an order brings it.
-  std::uint64_t pushed() const noexcept { return ordinal(tail_.load(relaxed) & ~closed_bit); }
+  std::uint64_t pushed() const noexcept { return ordinal(end()); }
   std::uint64_t popped() const noexcept { return ordinal(head_.load(relaxed)); }
 
  private:
@@ -1390,7 +1441,7 @@ class inheritance {
 
 namespace detail {
 
-template <class Policy> struct taker;
+template <class Policy> struct execution;
 
 /// What stands for Policy::context where that is void, and for the time where none is kept.
 struct absent {};
@@ -1425,7 +1476,7 @@ template <std::derived_from<absent> T> struct manual<T> {
 /// One place of the ring: whose turn it is (stamp), the task, and where it was submitted.
 template <class Policy> struct alignas(cache_line) slot {
   typename Policy::sync::template atomic<std::uint64_t> stamp;
-  void (*run)(slot&, taker<Policy>&);  // empties and vacates the slot, then runs the task
+  void (*execute)(slot&, execution<Policy>&);  // empties the slot, then runs or drops the task
   alignas(std::max_align_t) std::byte storage[Policy::inline_size];
   source_location where;
   [[no_unique_address]] manual<context_of<Policy>> context;
@@ -1490,6 +1541,19 @@ inline constexpr bool fits_slot =
     sizeof(Fn) <= Policy::inline_size && alignof(Fn) <= alignof(std::max_align_t) &&
     std::is_nothrow_move_constructible_v<Fn>;
 
+/// Whether `Fn` is told when it is discarded.
+template <class Fn>
+concept is_told = std::derived_from<Fn, discardable>;
+
+struct resumption;
+
+template <class Fn> constexpr void check_discard() {
+  static_assert(
+      !is_told<Fn> || std::same_as<Fn, resumption> || requires(Fn& f) {
+        { f.discard() } noexcept -> std::same_as<void>;
+      }, "fanout: a discardable task needs an accessible void discard() noexcept");
+}
+
 template <class Policy, class Fn> class operation;
 
 /// A callable on its way into a slot, there to be an Fn. The constructor does all that may throw,
@@ -1520,7 +1584,9 @@ template <class Policy, class Fn, class Source> class parcel {
   static constexpr bool is_trivial = fits && late && std::derived_from<context, absent>;
 
   parcel(object& source, const source_location& where)
-      : source_(source), where_(where), early_(prepare(source)) {}
+      : source_(source), where_(where), early_(prepare(source)) {
+    check_discard<Fn>();
+  }
 
   void place(slot<Policy>& in) noexcept {
     if constexpr (fits && late) {
@@ -1531,7 +1597,7 @@ template <class Policy, class Fn, class Source> class parcel {
       if constexpr (late) early_->emplace(static_cast<Source>(source_));
       ::new (in.storage) box<Fn>(std::move(early_));
     }
-    in.run = &operation<Policy, Fn>::execute;
+    in.execute = &operation<Policy, Fn>::execute;
     in.where = where_;
     in.context.put(std::move(context_));
     if constexpr (Policy::timed) in.accepted_at = std::chrono::steady_clock::now();
@@ -1556,41 +1622,57 @@ template <class Policy, class Fn, class Source> class parcel {
   context context_ = context::capture();  // no attribute: g++ 12 fails on it at -O0
 };
 
-/// Who takes a task out of its slot, and what the task may ask of it.
-template <class Policy> struct taker {
+/// Whose tasks they are: a pool's, or a group's of it.
+class task_owner {
+ public:
+  virtual std::stop_token token() = 0;
+  virtual void report(const source_location& where) = 0;      // the exception being handled
+  virtual void complain(const char* who) const noexcept = 0;  // of it, to stderr
+  virtual insiders& inside() noexcept = 0;
+
+ protected:
+  ~task_owner() = default;
+};
+
+/// One task on its way out of the slot at `at`: whose it is, and what becomes of it.
+template <class Policy> struct execution {
   using tasks = ring_of<Policy>;
   using waiters = room_waiters<typename Policy::sync>;
 
+  task_owner& owner;
   tasks& from;
   typename tasks::position at;
-  waiters* room;  // null: nobody waits for room there
+  waiters* room;  // null: the slot is not vacated; emptied() tells what else
   source_location where;
-  bool discards = false;  // drop the task instead of running it
+  bool discards;  // drops the task instead of running it
   bool failed = false;
 
-  taker(tasks& ring, typename tasks::position position, waiters* told,
-        const slot<Policy>& s) noexcept
-      : from(ring), at(position), room(told), where(s.where) {}
+  execution(task_owner& of, tasks& ring, typename tasks::position position, waiters* told,
+            const slot<Policy>& s, bool drops) noexcept
+      : owner(of), from(ring), at(position), room(told), where(s.where), discards(drops) {}
 
-  virtual std::stop_token token() = 0;
-  virtual void report() = 0;                            // the exception being handled
-  virtual void complain(const char* who) noexcept = 0;  // of it, to stderr
-
-  void vacate(slot<Policy>& emptied) noexcept {
-    from.vacate(emptied, at);
-    if (room != nullptr) room->notify_not_full();
+  void vacate(slot<Policy>& s) noexcept {
+    if (room == nullptr) return emptied(s);
+    from.vacate(s, at);
+    room->notify_not_full();
   }
+  virtual void emptied(slot<Policy>&) noexcept {}
+
   void fail() {
     failed = true;
-    report();
+    owner.report(where);
   }
 
  protected:
-  ~taker() = default;
+  ~execution() = default;
 };
 
-/// Tasks of this library that are told when they are discarded, and that run in no context.
-struct discardable {};
+/// An execution of nothing special.
+template <class Policy> struct plain_execution final : execution<Policy> {
+  using execution<Policy>::execution;
+};
+
+/// Tasks of this library that run in no context.
 struct without_context {};
 
 /// The task of submit(), and what submit() makes it from.
@@ -1600,6 +1682,7 @@ template <class F, class Result> struct promise_source {
 };
 
 template <class Fn, class Result> struct promised_task {
+  static_assert((check_discard<Fn>(), true));
   std::promise<Result> promise;
   Fn fn;
 
@@ -1626,12 +1709,19 @@ inline constexpr bool keeps_promise<promised_task<Fn, Result>> = true;
 template <class Fn> Fn& unwrap(Fn& task) noexcept { return task; }
 template <class Fn> Fn& unwrap(box<Fn>& task) noexcept { return **task; }
 
-template <class Fn, class Policy> decltype(auto) call(Fn& task, taker<Policy>& by) {
+template <class Fn> decltype(auto) call(Fn& task, task_owner& owner) {
   if constexpr (wants_token<Fn>) {
-    return std::invoke(std::move(task), by.token());
+    return std::invoke(std::move(task), owner.token());
   } else {
     return std::invoke(std::move(task));
   }
+}
+
+template <class Fn> void tell_discarded(Fn& task) {
+  if constexpr (is_told<Fn>) task.discard();
+}
+template <class Fn, class Result> void tell_discarded(promised_task<Fn, Result>& task) {
+  tell_discarded(task.fn);
 }
 
 /// The operation of a slot that holds an Fn, or a box with one. The slot is free before the task
@@ -1639,94 +1729,148 @@ template <class Fn, class Policy> decltype(auto) call(Fn& task, taker<Policy>& b
 template <class Policy, class Fn> class operation {
   using held = std::conditional_t<fits_slot<Policy, Fn>, Fn, box<Fn>>;
   using context = context_of<Policy>;
-  static constexpr bool reports = Policy::on_exception == on_exception::report;
+  static constexpr bool has_context =
+      !std::derived_from<context, absent> && !std::derived_from<Fn, without_context>;
+
+ public:
+  /// Runs or drops the task; its exceptions end here.
+  static void execute(slot<Policy>& from, execution<Policy>& by) {
+    if constexpr (keeps_promise<Fn>) {
+      keep_promise(from, by);
+    } else if (by.discards) {
+      drop(from, by);
+    } else if constexpr (Policy::on_exception == on_exception::terminate) {
+      struct end_of_program {
+        bool returned = false;
+        ~end_of_program() {
+          if (!returned) std::terminate();
+        }
+      } end;
+      run(from, by);  // no handler and no noexcept frame below the task
+      end.returned = true;
+    } else {
+      FANOUT_TRY {
+        if constexpr (has_context) {
+          run_in_context(from, by);
+        } else {
+          FANOUT_TRY { run(from, by); }
+          FANOUT_CATCH_ALL { by.fail(); }
+        }
+      }
+      FANOUT_CATCH_ALL { by.owner.complain(at_the_end_of_a_handler); }
+    }
+  }
+
+ private:
+  static constexpr const char* at_the_end_of_a_handler = "the destructor of what a task threw";
 
   static held& in(slot<Policy>& from) noexcept {
     return *std::launder(reinterpret_cast<held*>(from.storage));
   }
 
-  static held take(slot<Policy>& from, taker<Policy>& by) noexcept {
+  static held take(slot<Policy>& from, execution<Policy>& by) noexcept {
     held task(std::move(in(from)));
     std::destroy_at(std::addressof(in(from)));
     by.vacate(from);
     return task;
   }
 
-  static decltype(auto) run(slot<Policy>& from, taker<Policy>& by) {
+  static decltype(auto) run(slot<Policy>& from, execution<Policy>& by) {
     [[maybe_unused]] context carried = from.context.take();
-    if constexpr (std::derived_from<context, absent> || std::derived_from<Fn, without_context>) {
-      held task = take(from, by);
-      return call(unwrap(task), by);
-    } else {
+    if constexpr (has_context) {
       held taken = take(from, by);
+      struct unless_entered {
+        held& task;
+        bool entered = false;
+        ~unless_entered() {
+          if (!entered) tell_discarded(unwrap(task));
+        }
+      } told{taken};
       [[maybe_unused]] const auto scope = carried.enter();
-      const auto run_and_destroy = [&]() -> decltype(auto) {
-        held task(std::move(taken));
-        return call(unwrap(task), by);
-      };
-      if constexpr (keeps_promise<Fn> || !reports) {
-        return run_and_destroy();
-      } else {
-        FANOUT_TRY { static_cast<void>(run_and_destroy()); }
-        FANOUT_CATCH_ALL { by.fail(); }  // inside the scope: the handler sees the context
-      }
+      told.entered = true;
+      held task(std::move(taken));
+      return call(unwrap(task), by.owner);
+    } else {
+      held task = take(from, by);
+      return call(unwrap(task), by.owner);
     }
   }
 
-  static void drop(slot<Policy>& from, taker<Policy>& by) {
-    [[maybe_unused]] const context carried = from.context.take();
-    [[maybe_unused]] held task = take(from, by);
-    if constexpr (std::derived_from<Fn, discardable>) unwrap(task).discard();
-  }
-
- public:
-  static void execute(slot<Policy>& from, taker<Policy>& by) {
-#if defined(__cpp_exceptions)
-    if constexpr (keeps_promise<Fn>) {
-      // The outcome goes to the future when the task and its scope are gone.
-      auto promise = std::move(unwrap(in(from)).promise);
-      try {
-        if (by.discards) {
-          drop(from, by);
-          throw std::system_error(make_error_code(errc::canceled));
-        }
-        if constexpr (std::is_void_v<decltype(run(from, by))>) {
-          run(from, by);
-          promise.set_value();
-        } else {
-          promise.set_value(run(from, by));
-        }
-      } catch (...) {
-        by.failed = !by.discards;
-        promise.set_exception(std::current_exception());
-      }
-      return;
-    }
-#endif
-    by.discards ? drop(from, by) : static_cast<void>(run(from, by));
-  }
-};
-
-/// Runs or drops the task of a slot; its exceptions end here.
-template <class Policy> void execute(slot<Policy>& from, taker<Policy>& by) {
-  if constexpr (Policy::on_exception == on_exception::terminate) {
-    struct end_of_program {
-      bool returned = false;
-      ~end_of_program() {
-        if (!returned) std::terminate();
-      }
-    } end;
-    from.run(from, by);  // no handler and no noexcept frame below the task
-    end.returned = true;
-  } else {
+  /// The handler runs inside the scope too, so that it sees the context. A task whose context could
+  /// not be entered has failed, and is told so.
+  static void run_in_context(slot<Policy>& from, execution<Policy>& by) {
+    context carried = from.context.take();
+    held taken = take(from, by);
+    bool entered = false;
     FANOUT_TRY {
-      FANOUT_TRY { from.run(from, by); }
+      [[maybe_unused]] const auto scope = carried.enter();
+      entered = true;
+      FANOUT_TRY {
+        held task(std::move(taken));
+        static_cast<void>(call(unwrap(task), by.owner));
+      }
       FANOUT_CATCH_ALL { by.fail(); }
     }
-    // What a task threw had a destructor that threw as the handler ended.
-    FANOUT_CATCH_ALL { by.complain("the destructor of what a task threw"); }
+    FANOUT_CATCH_ALL {
+      if (entered) {
+        by.owner.complain(at_the_end_of_a_handler);
+      } else {
+        by.fail();
+      }
+    }
+    if (!entered) tell_discarded(unwrap(taken));
   }
-}
+
+  static void drop(slot<Policy>& from, execution<Policy>& by) {
+    std::optional<insiders::visit> here;
+    if constexpr (has_context || is_told<Fn> || !std::is_trivially_destructible_v<Fn>) {
+      here.emplace(by.owner.inside(), Policy::sync::this_thread());
+    }
+    [[maybe_unused]] context carried = from.context.take();
+    [[maybe_unused]] held taken = take(from, by);
+    [[maybe_unused]] bool entered = !has_context;
+    FANOUT_TRY {
+      if constexpr (has_context) {
+        [[maybe_unused]] const auto scope = carried.enter();
+        entered = true;
+        held task(std::move(taken));
+        tell_discarded(unwrap(task));
+      } else {
+        tell_discarded(unwrap(taken));
+      }
+    }
+    FANOUT_CATCH_ALL {
+      if (entered) {
+        by.fail();  // a coroutine that went on and threw
+      } else {
+        by.owner.complain("Policy::context::enter");
+      }
+    }
+    if (!entered) tell_discarded(unwrap(taken));
+  }
+
+#if defined(__cpp_exceptions)
+  /// The outcome goes to the future when the task and its scope are gone.
+  static void keep_promise(slot<Policy>& from, execution<Policy>& by) {
+    auto promise = std::move(unwrap(in(from)).promise);
+    try {
+      if (by.discards) {
+        drop(from, by);
+        throw std::system_error(make_error_code(errc::canceled));
+      }
+      if constexpr (std::is_void_v<decltype(run(from, by))>) {
+        run(from, by);
+        promise.set_value();
+      } else {
+        promise.set_value(run(from, by));
+      }
+    } catch (...) {
+      by.failed = !by.discards;
+      promise.set_exception(std::current_exception());
+    }
+  }
+#endif
+};
 
 /// Writes one line about the exception being handled to stderr: who threw it, of which worker.
 inline void complain(const std::string& pool, std::size_t worker, const char* who,
@@ -1931,28 +2075,40 @@ template <class Policy> class basic_pool {
   /// Submits `f`. Blocks while the buffer is full. Blocked callers are not served in order.
   template <detail::callable F>
   [[nodiscard]] std::error_code do_wait(F&& f, source_location where = source_location::current()) {
-    return submit_until<F&&>([] { return detail::no_deadline; }, {}, f, where);
+    return do_until<F&&>([] { return detail::no_deadline; }, {}, f, where);
   }
 
   /// The same; a stop request ends the wait.
   template <detail::callable F>
   [[nodiscard]] std::error_code do_wait(F&& f, const std::stop_token& stop,
                                         source_location where = source_location::current()) {
-    return submit_until<F&&>([] { return detail::no_deadline; }, stop, f, where);
+    return do_until<F&&>([] { return detail::no_deadline; }, stop, f, where);
   }
 
   /// The same, blocking for `duration` at most. Saturates: hours::max() is forever.
   template <detail::callable F>
   [[nodiscard]] std::error_code try_do_for(const detail::duration auto& duration, F&& f,
                                            source_location where = source_location::current()) {
-    return submit_until<F&&>([&] { return detail::deadline_after(duration); }, {}, f, where);
+    return do_until<F&&>([&] { return detail::deadline_after(duration); }, {}, f, where);
   }
 
   /// The same, blocking until `deadline` at most. Its clock is read once; steady_clock waits.
   template <detail::callable F>
   [[nodiscard]] std::error_code try_do_until(const detail::time_point auto& deadline, F&& f,
                                              source_location where = source_location::current()) {
-    return submit_until<F&&>([&] { return detail::deadline_at(deadline); }, {}, f, where);
+    return do_until<F&&>([&] { return detail::deadline_at(deadline); }, {}, f, where);
+  }
+
+  /// Submits `f`; when the buffer is full, discards the oldest waiting task, which is counted, and
+  /// told on this thread once `f` is in, and takes its place. Never blocks. Refuses with `full`, and
+  /// discards nothing, only while another call fills or empties that very slot. If the pool is
+  /// closed in the middle of the call, the oldest may be discarded all the same.
+  template <detail::callable F>
+  [[nodiscard]] std::error_code do_evict(F&& f,
+                                         source_location where = source_location::current()) {
+    if (detail::is_empty_task(f)) return make_error_code(errc::empty_task);
+    detail::parcel<Policy, std::decay_t<F>, F&&> parcel(f, where);
+    return answer(offer_evicting(parcel));
   }
 
   /// Submits a prefix of `tasks`, each as the range's reference type, and says how long it is and
@@ -1967,12 +2123,48 @@ template <class Policy> class basic_pool {
 #if defined(__cpp_exceptions)
   /// Submits `f` and returns the future of its result. Its exception goes to the future, not to
   /// on_error; a refusal, or `canceled` when it is discarded, arrives there as std::system_error.
-  /// Never blocks. Throws: std::bad_alloc for the shared state.
+  /// Never blocks: in a loop, prefer submit_wait. Throws: std::bad_alloc for the shared state.
   template <detail::callable F>
-  [[nodiscard]] auto submit(F&& f, source_location where = source_location::current());
+  [[nodiscard]] auto submit(F&& f, source_location where = source_location::current()) {
+    return promise<F&&>(f, where, [this](auto& task) { return offer(task, at_once); });
+  }
+
+  /// The same, blocking as do_wait, try_do_for and try_do_until do.
+  template <detail::callable F>
+  [[nodiscard]] auto submit_wait(F&& f, source_location where = source_location::current()) {
+    return submit_wait(std::forward<F>(f), std::stop_token(), where);
+  }
+  template <detail::callable F>
+  [[nodiscard]] auto submit_wait(F&& f, const std::stop_token& stop,
+                                 source_location where = source_location::current()) {
+    return promise<F&&>(f, where, [&](auto& task) {
+      return offer_until([] { return detail::no_deadline; }, stop, task, at_once);
+    });
+  }
+  template <detail::callable F>
+  [[nodiscard]] auto submit_for(const detail::duration auto& duration, F&& f,
+                                source_location where = source_location::current()) {
+    return promise<F&&>(f, where, [&](auto& task) {
+      return offer_until([&] { return detail::deadline_after(duration); }, {}, task, at_once);
+    });
+  }
+  template <detail::callable F>
+  [[nodiscard]] auto submit_until(const detail::time_point auto& deadline, F&& f,
+                                  source_location where = source_location::current()) {
+    return promise<F&&>(f, where, [&](auto& task) {
+      return offer_until([&] { return detail::deadline_at(deadline); }, {}, task, at_once);
+    });
+  }
 #else
-  template <class F> auto submit(F&&, source_location = {}) {
-    static_assert(!sizeof(F*), "fanout: submit needs exceptions");
+  template <class F> auto submit(F&&, source_location = {}) { return needs_exceptions<F>(); }
+  template <class F, class... Rest> auto submit_wait(F&&, const Rest&...) {
+    return needs_exceptions<F>();
+  }
+  template <class F> auto submit_for(const detail::duration auto&, F&&, source_location = {}) {
+    return needs_exceptions<F>();
+  }
+  template <class F> auto submit_until(const detail::time_point auto&, F&&, source_location = {}) {
+    return needs_exceptions<F>();
   }
 #endif
 
@@ -2001,17 +2193,28 @@ template <class Policy> class basic_pool {
   /// stop callbacks and discarded captures, and as the last of pools that close each other: closes
   /// and answers would_deadlock at once; the pool drains, and the first close from elsewhere joins
   /// and has its own result.
-  std::error_code close() { return close_by(detail::no_deadline); }
+  std::error_code close() { return close_by(detail::no_deadline, {}); }
 
   /// The same, draining for `duration` or until `deadline` at most; then requests stop, discards
   /// the waiting tasks and joins the running ones, however long they take, and answers timed_out.
   /// A further call shortens the deadline in force.
   [[nodiscard]] std::error_code close_for(const detail::duration auto& duration) {
-    return close_by(detail::deadline_after(duration));
+    return close_by(detail::deadline_after(duration), {});
   }
   [[nodiscard]] std::error_code close_until(const detail::time_point auto& deadline) {
-    return close_by(detail::deadline_at(deadline));
+    return close_by(detail::deadline_at(deadline), {});
   }
+
+  /// The same, draining until `stop` is requested, on which it goes on as after a deadline and
+  /// answers canceled. A further call's token cuts the drain in force too.
+  [[nodiscard]] std::error_code close(const std::stop_token& stop) {
+    return close_by(detail::no_deadline, stop);
+  }
+
+  /// Discards the tasks accepted before the call that still wait, oldest first, up to the first
+  /// place that another call is still filling, and none accepted later; says how many. The pool goes
+  /// on. Never blocks.
+  std::size_t purge() { return inheritance_.is_foreign() ? 0 : discard_before(ring_.end()); }
 
   /// Accepts no more and fires the tasks' stop tokens; waiting tasks still run. Blocks only in the
   /// stop callbacks that it calls.
@@ -2031,15 +2234,17 @@ template <class Policy> class basic_pool {
   friend class detail::group_state<Policy>;
   friend struct detail::schedule_awaiter<basic_pool>;
 
-  struct own_taker final : detail::taker<Policy> {
-    basic_pool& owner;
-    own_taker(basic_pool& of, position p, const detail::slot<Policy>& s) noexcept
-        : detail::taker<Policy>(of.ring_, p, &of.room_, s), owner(of) {}
-    std::stop_token token() override { return owner.stop_.get_token(); }
-    void report() override { owner.report(owner.this_worker(), this->where); }
-    void complain(const char* who) noexcept override {
-      detail::complain(owner.options_.name, owner.this_worker(), who);
+  using execution = detail::plain_execution<Policy>;
+
+  struct owner final : detail::task_owner {
+    basic_pool& pool;
+    explicit owner(basic_pool& of) noexcept : pool(of) {}
+    std::stop_token token() override { return pool.stop_.get_token(); }
+    void report(const source_location& where) override { pool.report(pool.this_worker(), where); }
+    void complain(const char* who) const noexcept override {
+      detail::complain(pool.options_.name, pool.this_worker(), who);
     }
+    detail::insiders& inside() noexcept override { return pool.insiders_; }
   };
 
   static constexpr errc accepted{};
@@ -2062,7 +2267,10 @@ template <class Policy> class basic_pool {
   }
 
   template <class Parcel> errc offer(Parcel& parcel, bool is_urgent) noexcept {
-    const auto claimed = ring_.claim_back(1);
+    return fill(ring_.claim_back(1), parcel, is_urgent);
+  }
+  template <class Parcel>
+  errc fill(const typename ring::claim& claimed, Parcel& parcel, bool is_urgent) noexcept {
     if (claimed.count == 0) return claimed.why;
     auto& slot = ring_.at(claimed.first);
     parcel.place(slot);
@@ -2070,6 +2278,17 @@ template <class Policy> class basic_pool {
     idle_.notify(claimed.first, is_urgent);
     return accepted;
   }
+
+#if defined(__cpp_exceptions)
+  template <class Source, class Offer>
+  auto promise(std::remove_reference_t<Source>& f, const source_location& where, Offer offer);
+#else
+  template <class F> static void needs_exceptions() {
+    static_assert(!sizeof(F*), "fanout: submit needs exceptions");
+  }
+#endif
+
+  template <class Parcel> errc offer_evicting(Parcel& parcel) noexcept;
 
   template <class F> std::error_code submit_at_once(F&& f, const source_location& where) {
     detail::parcel<Policy, F, F&&> parcel(f, where);
@@ -2083,19 +2302,25 @@ template <class Policy> class basic_pool {
     return make_error_code(why);
   }
 
-  /// `deadline` is asked for when the buffer is full, so that no clock is read when it is not.
   template <class Source, class Deadline>
-  std::error_code submit_until(Deadline deadline, const std::stop_token& stop,
-                               std::remove_reference_t<Source>& f, const source_location& where) {
+  std::error_code do_until(Deadline deadline, const std::stop_token& stop,
+                           std::remove_reference_t<Source>& f, const source_location& where) {
     if (detail::is_empty_task(f)) return make_error_code(errc::empty_task);
     detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f, where);
-    errc answer = offer(parcel, whenever);
-    if (answer == errc::full) [[unlikely]]
-      answer = wait_for_room(deadline(), stop, parcel);
-    return make_error_code(answer);
+    return make_error_code(offer_until(deadline, stop, parcel, whenever));
+  }
+
+  /// `deadline` is asked for when the buffer is full, so that no clock is read when it is not.
+  template <class Deadline, class Parcel>
+  errc offer_until(Deadline deadline, const std::stop_token& stop, Parcel& parcel, bool is_urgent) {
+    const errc answer = offer(parcel, is_urgent);
+    if (answer != errc::full) [[likely]]
+      return answer;
+    return wait_for_room(deadline(), stop, parcel, is_urgent);
   }
   template <class Parcel>
-  errc wait_for_room(detail::steady_time deadline, const std::stop_token& stop, Parcel& parcel);
+  errc wait_for_room(detail::steady_time deadline, const std::stop_token& stop, Parcel& parcel,
+                     bool is_urgent);
 
   // In a forked child no lock is taken that another thread may have held.
   bool is_inside() const noexcept {
@@ -2176,8 +2401,8 @@ template <class Policy> class basic_pool {
   }
 
   void end_threads() noexcept;
-  void discard_waiting();
-  std::error_code close_by(detail::steady_time deadline);
+  std::size_t discard_before(position end) noexcept;
+  std::error_code close_by(detail::steady_time deadline, const std::stop_token& cut);
 
   const options options_;
   detail::insiders insiders_{options_.workers};
@@ -2189,11 +2414,13 @@ template <class Policy> class basic_pool {
   typename sync::template atomic<bool> discards_{false};        // the workers drop what they take
   const std::unique_ptr<detail::worker_record<Policy>[]> records_;
   std::stop_source stop_;  // the tasks'; the workers have their own
+  owner owner_{*this};
 
   // The closing state, under its mutex.
   typename sync::mutex close_mutex_;
   enum class phase { open, closing, closed } phase_ = phase::open;
   detail::steady_time close_deadline_ = detail::no_deadline;
+  bool is_cut_ = false;    // by a token
   std::size_t ended_ = 0;  // workers
 
   // Not destroyed in a forked child: threads that are not there wait in them, and cannot be joined.
@@ -2268,13 +2495,13 @@ template <class Policy> void basic_pool<Policy>::end_threads() noexcept {
 template <class Policy>
 template <class Parcel>
 errc basic_pool<Policy>::wait_for_room(detail::steady_time deadline, const std::stop_token& stop,
-                                       Parcel& parcel) {
+                                       Parcel& parcel, bool is_urgent) {
   if (is_inside()) return errc::would_deadlock;
   const std::stop_callback<std::function<void()>> on_stop(stop, [this] { room_.notify_stopped(); });
   const auto is_stopped = [&] { return stop.stop_requested(); };
   const auto attempt = [&] {
     for (;;) {
-      const errc answer = offer(parcel, whenever);
+      const errc answer = offer(parcel, is_urgent);
       if (answer != errc::full) return answer;
       if (ring_.is_full_of_waiting() || detail::is_past(deadline) || is_stopped()) break;
       ring_.await_vacancy();
@@ -2283,6 +2510,41 @@ errc basic_pool<Policy>::wait_for_room(detail::steady_time deadline, const std::
     return errc::full;
   };
   return room_.wait(deadline, attempt, is_stopped);
+}
+
+template <class Policy>
+template <class Parcel>
+errc basic_pool<Policy>::offer_evicting(Parcel& parcel) noexcept {
+  /// Fills the slot as soon as the oldest task has left it.
+  struct exchange final : detail::execution<Policy> {
+    basic_pool& pool;
+    Parcel& next;
+    const position into;
+    exchange(basic_pool& of, Parcel& with, const typename ring::eviction& at,
+             const detail::slot<Policy>& s) noexcept
+        : detail::execution<Policy>(of.owner_, of.ring_, at.victim, nullptr, s, true),
+          pool(of),
+          next(with),
+          into(at.filled.first) {}
+    void emptied(detail::slot<Policy>& slot) noexcept override {
+      next.place(slot);
+      pool.ring_.publish(slot, into);
+      pool.idle_.notify(into, whenever);
+    }
+  };
+  const auto claimed = ring_.claim_back_evicting();
+  if (!claimed.evicts) return fill(claimed.filled, parcel, whenever);
+  auto& slot = ring_.at(claimed.victim);
+  if (claimed.filled.count != 0) {
+    exchange by(*this, parcel, claimed, slot);
+    slot.execute(slot, by);
+  } else {
+    execution by(owner_, ring_, claimed.victim, &room_, slot, true);
+    slot.execute(slot, by);
+  }
+  discarded_.fetch_add(1, detail::seq_cst);  // (I)
+  tell_idlers();
+  return claimed.filled.why;
 }
 
 template <class Policy>
@@ -2337,19 +2599,19 @@ bulk_result basic_pool<Policy>::try_do_bulk(Range&& tasks, source_location where
 
 #if defined(__cpp_exceptions)
 template <class Policy>
-template <detail::callable F>
-auto basic_pool<Policy>::submit(F&& f, source_location where) {
-  using fn = std::decay_t<F>;
-  using result =
-      decltype(detail::call(std::declval<fn&>(), std::declval<detail::taker<Policy>&>()));
-  using source = detail::promise_source<F, result>;
+template <class Source, class Offer>
+auto basic_pool<Policy>::promise(std::remove_reference_t<Source>& f, const source_location& where,
+                                 Offer offer) {
+  using fn = std::decay_t<Source>;
+  using result = decltype(detail::call(std::declval<fn&>(), std::declval<detail::task_owner&>()));
+  using source = detail::promise_source<Source, result>;
   std::promise<result> promise;
   std::future<result> future = promise.get_future();
   errc why = errc::empty_task;
   if (!detail::is_empty_task(f)) {
     source from{promise, f};
     detail::parcel<Policy, detail::promised_task<fn, result>, source&&> parcel(from, where);
-    why = offer(parcel, at_once);
+    why = offer(parcel);
   }
   if (why == accepted) return future;
   promise = {};  // an early copy may have taken the first
@@ -2362,14 +2624,14 @@ auto basic_pool<Policy>::submit(F&& f, source_location where) {
 
 /// What a worker does with what it finds: detail::worker_main's `self`.
 template <class Policy> template <class Token> struct basic_pool<Policy>::duties {
-  basic_pool& owner;
+  basic_pool& pool;
   detail::worker_record<Policy>& record;
   const Token& stop;
   std::size_t index;
   std::uint64_t ran_before = 0;  // tasks that were not discarded, at the last on_worker_idle
 
-  bool is_stopping() const { return stop.stop_requested(); }               // (12)
-  bool is_awaited() const noexcept { return owner.idlers_.is_anybody(); }  // (H)
+  bool is_stopping() const { return stop.stop_requested(); }              // (12)
+  bool is_awaited() const noexcept { return pool.idlers_.is_anybody(); }  // (H)
 
   std::uint64_t ran() const noexcept { return record.completed.get() + record.failed.get(); }
 
@@ -2378,26 +2640,26 @@ template <class Policy> template <class Token> struct basic_pool<Policy>::duties
   }
   void end_run() {
     if (std::exchange(ran_before, ran()) != ran()) {
-      owner.call_hook(owner.options_.on_worker_idle, "on_worker_idle", index);
+      pool.call_hook(pool.options_.on_worker_idle, "on_worker_idle", index);
     }
     record.dirty.store(false, detail::seq_cst);  // (13) (D)
-    owner.tell_idlers();
+    pool.tell_idlers();
   }
 
   void run(detail::slot<Policy>& slot, position at) {
-    own_taker taker(owner, at, slot);
     // Relaxed: whoever saw the stop that follows the mark sees the mark (12). A worker that did not
     // may start one task more.
-    taker.discards = owner.discards_.load(detail::relaxed);
+    execution by(pool.owner_, pool.ring_, at, &pool.room_, slot,
+                 pool.discards_.load(detail::relaxed));
     if constexpr (Policy::timed) {
       std::optional<detail::steady_time> accepted_at;
-      if (!taker.discards) accepted_at = slot.accepted_at;
+      if (!by.discards) accepted_at = slot.accepted_at;
       const detail::timed_run<Policy> timing(record, slot.where, accepted_at);
-      detail::execute(slot, taker);
+      slot.execute(slot, by);
     } else {
-      detail::execute(slot, taker);
+      slot.execute(slot, by);
     }
-    (taker.discards ? record.discarded : taker.failed ? record.failed : record.completed).add();
+    (by.discards ? record.discarded : by.failed ? record.failed : record.completed).add();
   }
 };
 
@@ -2426,24 +2688,33 @@ template <class Policy> void basic_pool<Policy>::request_stop() {
   stop_.request_stop();
 }
 
-/// Drops what waits. What a submitter has claimed and not yet published, the worker drops that the
-/// submitter then wakes.
-template <class Policy> void basic_pool<Policy>::discard_waiting() {
+/// Drops what waits in front of `end`, up to the first task that a submitter has claimed and not
+/// published; says how many.
+template <class Policy> std::size_t basic_pool<Policy>::discard_before(position end) noexcept {
+  std::size_t count = 0;
   position at = 0;
-  while (auto* const slot = ring_.claim_front(at)) {
-    own_taker taker(*this, at, *slot);
-    taker.discards = true;
-    detail::execute(*slot, taker);
+  while (auto* const slot = ring_.claim_front_before(end, at)) {
+    execution by(owner_, ring_, at, &room_, *slot, true);
+    slot->execute(*slot, by);
     discarded_.fetch_add(1, detail::seq_cst);  // (I)
+    ++count;
   }
-  tell_idlers();
+  if (count > 0) tell_idlers();
+  return count;
 }
 
-template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline) {
+template <class Policy>
+std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline,
+                                             const std::stop_token& cut) {
   if (inheritance_.is_foreign()) return make_error_code(errc::closed);
   shut();
   const detail::closing wait(insiders_, sync::this_thread());
   if (wait.is_circular()) return make_error_code(errc::would_deadlock);
+  const std::stop_callback<std::function<void()>> on_cut(cut, [this] {
+    const std::lock_guard hold(close_mutex_);  // (6)
+    is_cut_ = true;
+    close_changed_.notify_all();
+  });
   std::unique_lock hold(close_mutex_);  // (6)
   if (phase_ != phase::open) {
     close_deadline_ = detail::smaller(close_deadline_, deadline);
@@ -2459,22 +2730,28 @@ template <class Policy> std::error_code basic_pool<Policy>::close_by(detail::ste
   release_workers();
   hold.lock();  // (6)
   bool in_time = true;
-  while (ended_ != options_.workers && in_time) {
+  while (ended_ != options_.workers && in_time && !is_cut_) {
     in_time = detail::wait_once<sync>(close_changed_, hold, close_deadline_);
   }
+  const errc why = ended_ == options_.workers ? accepted
+                   : in_time                  ? errc::canceled
+                                              : errc::timed_out;
   hold.unlock();
-  const bool late = !in_time && !is_idle();
+  const bool late = why != accepted && !is_idle();
   if (late) {
     discards_.store(true, detail::relaxed);  // before the stop: (12)
     stop_.request_stop();
-    discard_waiting();
+    discard_before(ring_.end());  // workers drop what is published later
   }
   for (auto& worker : workers_) worker.join();  // (7)
   insiders_.end_workers();
+  // Who purges or evicts may still be telling.
+  idlers_.wait(
+      detail::no_deadline, [this] { return is_idle(); }, [] {});
   hold.lock();  // (6)
   phase_ = phase::closed;
   close_changed_.notify_all();
-  return make_error_code(late ? errc::timed_out : accepted);
+  return make_error_code(late ? why : accepted);
 }
 
 // --- Observers
@@ -2667,29 +2944,26 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     void discard() noexcept { group->ticket_discarded(); }
   };
 
-  struct own_taker final : taker<Policy> {
-    group_state& owner;
-    own_taker(group_state& of, position p, const slot<Policy>& s) noexcept
-        : taker<Policy>(of.tasks_, p, nullptr, s), owner(of) {}
-    std::stop_token token() override { return owner.token(); }
-    void report() override { owner.keep_failure(this->where); }
-    void complain(const char* who) noexcept override {
-      detail::complain(owner.pool_.options_.name, owner.pool_.this_worker(), who);
-    }
+  struct owner final : task_owner {
+    group_state& group;
+    explicit owner(group_state& of) noexcept : group(of) {}
+    std::stop_token token() override { return group.token(); }
+    void report(const source_location& where) override { group.keep_failure(where); }
+    void complain(const char* who) const noexcept override { group.pool_.owner_.complain(who); }
+    insiders& inside() noexcept override { return group.pool_.insiders_; }
   };
 
   void run(position at, slot<Policy>& s) {
-    own_taker by(*this, at, s);
-    by.discards = is_stopped();
+    plain_execution<Policy> by(owner_, tasks_, at, &room_, s, is_stopped());
     if (by.discards) skipped_.fetch_add(1, relaxed);
     if constexpr (Policy::timed) {
       std::optional<timed_run<Policy>> shown;
       if (const auto worker = pool_.this_worker(); worker != no_worker) {
         shown.emplace(pool_.records_[worker], s.where, std::nullopt);
       }
-      execute(s, by);
+      s.execute(s, by);
     } else {
-      execute(s, by);
+      s.execute(s, by);
     }
   }
 
@@ -2732,6 +3006,8 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   basic_pool<Policy>& pool_;
   std::array<slot<Policy>, capacity> slots_{};
   tasks tasks_{slots_.data(), capacity};
+  owner owner_{*this};
+  room_waiters<sync> room_;
   idle_waiters<sync> idlers_;
   atomic<std::uint64_t> ended_{0}, direct_{0}, skipped_{0};
   atomic<std::uint32_t> tickets_{0};  // queued or running
