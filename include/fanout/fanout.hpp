@@ -50,6 +50,7 @@
 //   Who waits for whom    whether a wait would wait for its own thread
 //   The task              a slot, a submission into it, its execution, its reports
 //   Counters and times    what a worker counts and shows
+//   Help for groups       where workers find groups that have unstarted tasks
 //   The pool              the class
 //   The pool's bodies     making, submitting, running, closing, observing
 //   Groups                tasks that are waited for together
@@ -251,6 +252,12 @@ struct error_info {
 /// A callable that derives from it is told when it is discarded instead of run: its
 /// `void discard() noexcept` is called once, on the thread that discards it, in its context's scope.
 struct discardable {};
+
+/// How a group is made.
+struct group_options {
+  std::size_t limit = 0;  ///< tasks of the group that run at a time, the waiter's included; 0: any
+  bool on_workers = false;  ///< they run on workers only, never on who waits or submits
+};
 
 /// How a pool is made; designated initialisers name the options.
 struct options {
@@ -1014,37 +1021,42 @@ template <class Sync> class idle_protocol {
   typename Sync::timed_parking parking_;  // of the napper, on word_
 };
 
-/// What a worker does: runs what is in the ring; when it is empty, looks whether to stop, searches,
+/// Tasks of the ring, or of a group, that a worker runs before it looks at the others.
+FANOUT_OWN_COPY inline constexpr unsigned tasks_per_turn = 32;
+
+/// What a worker does: runs what is in the ring, and tasks of groups in turn; when it is empty, looks whether to stop, searches,
 /// naps, sleeps. Returns when it is to stop and the ring is drained. `self` says what it calls:
 ///   run(slot, position)        a claimed slot
 ///   begin_run(), end_run()     around the tasks between two times that it found nothing
-///   is_stopping()              whether the worker ends once the ring is drained
+///   is_asked(), help()         whether a group has tasks for it; runs some of one that has
+///   is_stopping(), is_over()   whether it ends once nothing is left; whether nothing is
 ///   is_awaited()               whether somebody waits for all to end, so that nobody may nap
 template <class Policy, class Tasks, class Worker>
 void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worker& self) {
   const auto ready = [&] {
-    return tasks.has_claims() || (self.is_stopping() && tasks.is_drained());
+    return tasks.has_claims() || self.is_asked() || (self.is_stopping() && self.is_over());
   };
   constexpr unsigned looks_of_a_run = 4;  // it has ended when so many found nothing
   bool is_searching = false, is_running = false;
   for (unsigned looks = 0;;) {
     typename Tasks::position p = 0;
-    if (auto* first = tasks.claim_front(p)) {
+    if (auto* first = tasks.claim_front(p); first != nullptr || self.is_asked()) {
       if (is_searching) idle.end_search(ready);
       is_searching = false;
       if (!is_running) self.begin_run();
       is_running = true;
-      do {
+      for (unsigned left = tasks_per_turn; first != nullptr;) {
         self.run(*first, p);
-        first = tasks.claim_front(p);
-      } while (first != nullptr);
+        first = --left > 0 ? tasks.claim_front(p) : nullptr;
+      }
+      self.help();
       looks = 0;
     } else if (is_running && looks >= smaller(Policy::spins, looks_of_a_run)) {
       if (is_searching) idle.end_search(ready);
       is_searching = false;
       self.end_run();  // may take its time, or submit: looks again
       is_running = false;
-    } else if (!is_running && self.is_stopping() && tasks.is_drained()) {
+    } else if (!is_running && self.is_stopping() && self.is_over()) {
       break;
     } else if (looks < Policy::spins) {
       // To search spares others a wake; where nobody sleeps, it would only take the word's line.
@@ -1056,7 +1068,8 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
       is_searching = true;  // and looks again
     } else if (is_searching && tasks.has_claims()) {
       tasks.await_publisher();
-    } else if (is_searching && idle.nap(tasks, [&] { return self.is_awaited(); })) {
+    } else if (is_searching &&
+               idle.nap(tasks, [&] { return self.is_awaited() || self.is_asked(); })) {
       looks = 0;
     } else {
       idle.sleep(is_searching, ready);
@@ -1064,7 +1077,7 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
       looks = 0;
     }
   }
-  // The searcher that ends passes the duty on: the next sleeper finds the ring drained, and ends.
+  // The searcher that ends passes the duty on: the next sleeper finds nothing left, and ends.
   if (is_searching) idle.end_search(ready);
 }
 
@@ -1672,9 +1685,6 @@ template <class Policy> struct plain_execution final : execution<Policy> {
   using execution<Policy>::execution;
 };
 
-/// Tasks of this library that run in no context.
-struct without_context {};
-
 /// The task of submit(), and what submit() makes it from.
 template <class F, class Result> struct promise_source {
   std::promise<Result>& promise;
@@ -1729,8 +1739,7 @@ template <class Fn, class Result> void tell_discarded(promised_task<Fn, Result>&
 template <class Policy, class Fn> class operation {
   using held = std::conditional_t<fits_slot<Policy, Fn>, Fn, box<Fn>>;
   using context = context_of<Policy>;
-  static constexpr bool has_context =
-      !std::derived_from<context, absent> && !std::derived_from<Fn, without_context>;
+  static constexpr bool has_context = !std::derived_from<context, absent>;
 
  public:
   /// Runs or drops the task; its exceptions end here.
@@ -1918,6 +1927,8 @@ template <class Sync> class counter {
     // Relaxed: nobody else writes it.
     value_.store(value_.load(relaxed) + 1, release);  // (4)
   }
+  /// The same, where there are several writers.
+  void add_shared() noexcept { value_.fetch_add(1, release); }         // (4)
   std::uint64_t get() const noexcept { return value_.load(acquire); }  // (4)
 
  private:
@@ -1978,31 +1989,278 @@ struct alignas(line_pair) worker_record
       false};  // in a run of tasks, its hook included
 };
 
-/// While it lives, its worker's record shows a task; then shows what it did before. Its times are
-/// counted from `accepted_at` on; without that, for a task of a group or a discarded one, not.
+/// Shows a task in its worker's record while this lives, then what that showed before; counts its
+/// times from `accepted_at` on, if it is given. A record of no worker has several writers, and shows
+/// nothing.
 template <class Policy> class timed_run {
   using record = worker_record<Policy>;
   using clock = std::chrono::steady_clock;
 
  public:
-  timed_run(record& of, const source_location& where,
+  timed_run(record& of, bool is_worker, const source_location& where,
             std::optional<steady_time> accepted_at) noexcept
-      : record_(of), counts_(accepted_at) {
-    of.shown.write({began_, where});
-    if (counts_) of.waited[histogram::bucket_of(began_ - *accepted_at)].add();
+      : record_(of), is_worker_(is_worker), counts_(accepted_at) {
+    if (is_worker_) {
+      outer_ = of.shown.read().value_or(shown_task{});  // this thread writes it
+      of.shown.write({began_, where});
+    }
+    if (counts_) count(of.waited, began_ - *accepted_at);
   }
   ~timed_run() {
-    record_.shown.write(outer_);
-    if (counts_) record_.ran[histogram::bucket_of(clock::now() - began_)].add();
+    if (is_worker_) record_.shown.write(outer_);
+    if (counts_) count(record_.ran, clock::now() - began_);
   }
   timed_run(const timed_run&) = delete;
   timed_run& operator=(const timed_run&) = delete;
 
  private:
+  void count(auto& buckets, std::chrono::nanoseconds time) noexcept {
+    auto& bucket = buckets[histogram::bucket_of(time)];
+    is_worker_ ? bucket.add() : bucket.add_shared();
+  }
+
   record& record_;
-  const bool counts_;
+  const bool is_worker_, counts_;
   const steady_time began_ = clock::now();
-  const shown_task outer_ = record_.shown.read().value_or(shown_task{});  // this thread writes it
+  shown_task outer_{};
+};
+
+}  // namespace detail
+
+// ---------------------------------------------------------------------------------------------
+// Help for groups
+
+namespace detail {
+
+/// A place in a circular list.
+struct links {
+  links *next = this, *previous = this;
+
+  links() noexcept = default;
+  links(const links&) = delete;
+  links& operator=(const links&) = delete;
+
+  void join_before(links& other) noexcept {
+    previous = other.previous;
+    next = &other;
+    previous->next = other.previous = this;
+  }
+  void leave() noexcept {
+    previous->next = next;
+    next->previous = previous;
+    next = previous = this;
+  }
+};
+
+/// Where the workers of a pool find its groups that have unstarted tasks, beside the ring.
+///
+/// A group is off (it has none), listed (workers help it in turn), or stalled (it has some, and as
+/// many run as its limit lets). It is busy from its first listing until it is off and nobody helps.
+/// Visitors hold references, so that a group may end while they leave it.
+///
+/// Invariant: a group that has an unstarted task is listed or stalled, or somebody is about to look:
+/// the submitter, who claims and then reads the place; whoever changes the place, who looks for
+/// claims afterwards (F); whoever gives back a place under the limit (J).
+template <class Sync> class help_desk {
+  template <class T> using atomic = typename Sync::template atomic<T>;
+  using lock = std::lock_guard<typename Sync::mutex>;
+  struct live_links : links {};
+  struct listed_links : links {};
+
+ public:
+  enum class place : std::uint8_t { off, listed, stalled };
+
+  /// What a group's tasks came to. At rest begun == ended.
+  struct totals {
+    std::uint64_t begun = 0, ended = 0, failed = 0, skipped = 0;
+  };
+
+  /// A group, as the workers see it.
+  class member : live_links, listed_links {
+   public:
+    place where() const noexcept { return place_.load(seq_cst); }  // (F) (J)
+
+    virtual bool has_unstarted() const noexcept = 0;  // claimed and not taken
+    virtual bool may_start() const noexcept = 0;      // below its limit, or it skips
+    virtual bool help(std::size_t worker) = 0;        // runs some; whether it ran, not skipped, one
+    virtual void skip() noexcept = 0;                 // what it has now
+    virtual void shut() noexcept = 0;                 // the pool is closed
+    virtual totals count() const noexcept = 0;
+    virtual bool is_run_by(std::thread::id who) const noexcept = 0;
+    virtual void destroy() noexcept = 0;
+
+   protected:
+    ~member() = default;
+
+   private:
+    friend help_desk;
+    atomic<place> place_{place::off};
+    // Under the desk's mutex.
+    unsigned references_ = 1;  // of the owner and of the visitors
+    unsigned visitors_ = 0;
+    bool is_busy_ = false;
+    bool was_skipped_ = false;
+  };
+
+  bool is_asked() const noexcept { return listed_.load(seq_cst) != 0; }  // (A) (B) (G)
+
+  /// Busy spells that have begun and ended; over with the last worker.
+  std::uint64_t begun() const noexcept { return begun_.load(seq_cst); }
+  std::uint64_t ended() const noexcept { return ended_.load(seq_cst); }
+  bool is_over() const noexcept { return is_over_.load(seq_cst); }
+  void end() noexcept { is_over_.store(true, seq_cst); }
+
+  void enrol(member& m) noexcept {
+    const lock hold(mutex_);  // (9)
+    static_cast<live_links&>(m).join_before(live_);
+    if (is_shut_) m.shut();
+  }
+
+  /// Puts the group in its place; whether it is listed now.
+  bool update(member& m) noexcept {
+    const lock hold(mutex_);  // (9)
+    place_anew(m);
+    return m.place_.load(relaxed) == place::listed;  // relaxed: under the mutex
+  }
+
+  /// The next group that is listed, for leave(); null: none is.
+  member* visit() noexcept {
+    const lock hold(mutex_);  // (9)
+    if (list_.next == &list_) return nullptr;
+    auto& first = static_cast<listed_links&>(*list_.next);
+    first.leave();
+    first.join_before(list_);
+    return &enter(static_cast<member&>(first));
+  }
+
+  /// The next group that has unstarted tasks and was not given out by this before.
+  member* visit_to_skip() noexcept {
+    const lock hold(mutex_);  // (9)
+    for (links* at = live_.next; at != &live_; at = at->next) {
+      auto& m = static_cast<member&>(static_cast<live_links&>(*at));
+      if (!m.has_unstarted() || std::exchange(m.was_skipped_, true)) continue;
+      return &enter(m);
+    }
+    return nullptr;
+  }
+
+  /// Whether a busy spell ended with it. The group may be gone afterwards.
+  bool leave(member& m) noexcept {
+    std::unique_lock hold(mutex_);  // (9)
+    --m.visitors_;
+    place_anew(m);
+    return drop(m, hold);
+  }
+
+  /// The owner goes, when every task has ended; as leave().
+  bool retire(member& m) noexcept {
+    std::unique_lock hold(mutex_);  // (9)
+    add(retired_, m.count());
+    static_cast<live_links&>(m).leave();
+    put(m, place::off);
+    return drop(m, hold);
+  }
+
+  /// Groups that run on workers only accept nothing more.
+  void shut() noexcept {
+    const lock hold(mutex_);  // (9)
+    is_shut_ = true;
+    for_each([this](member& m) {
+      m.shut();
+      place_anew(m);  // a task is not forgotten whose submitter has not come to list it
+    });
+  }
+
+  totals count() const noexcept {
+    const lock hold(mutex_);  // (9)
+    totals sum = retired_;
+    for_each([&](const member& m) { add(sum, m.count()); });
+    return sum;
+  }
+  /// Visitors of groups that are there.
+  std::size_t visitors() const noexcept {
+    const lock hold(mutex_);  // (9)
+    std::size_t sum = 0;
+    for_each([&](const member& m) { sum += m.visitors_; });
+    return sum;
+  }
+  bool is_anything_run_by(std::thread::id who) const noexcept {
+    const lock hold(mutex_);  // (9)
+    bool found = false;
+    for_each([&](const member& m) { found = found || m.is_run_by(who); });
+    return found;
+  }
+
+ private:
+  template <class Visit> void for_each(Visit visit) const {
+    for (links* at = live_.next; at != &live_; at = at->next) {
+      visit(static_cast<member&>(static_cast<live_links&>(*at)));
+    }
+  }
+  static void add(totals& sum, const totals& more) noexcept {
+    sum.begun += more.begun;
+    sum.ended += more.ended;
+    sum.failed += more.failed;
+    sum.skipped += more.skipped;
+  }
+
+  member& enter(member& m) noexcept {
+    ++m.visitors_;
+    ++m.references_;
+    return m;
+  }
+  bool drop(member& m, std::unique_lock<typename Sync::mutex>& hold) noexcept {
+    const bool ends = m.is_busy_ && m.visitors_ == 0 && m.place_.load(relaxed) == place::off;
+    if (ends) {
+      m.is_busy_ = false;
+      ended_.store(ended_.load(relaxed) + 1, seq_cst);  // relaxed: under the mutex
+    }
+    const bool is_last = --m.references_ == 0;
+    hold.unlock();
+    if (is_last) m.destroy();
+    return ends;
+  }
+
+  /// Each change is followed by a look whether it was right.
+  void place_anew(member& m) noexcept {
+    for (;;) {
+      if (!m.has_unstarted()) {
+        put(m, place::off);
+        if (!m.has_unstarted()) return;  // (F)
+      } else if (!m.may_start()) {
+        put(m, place::stalled);
+        if (!m.may_start()) return;  // (J)
+      } else {
+        return put(m, place::listed);
+      }
+    }
+  }
+  void put(member& m, place now) noexcept {
+    const place before = m.place_.load(relaxed);  // relaxed: under the mutex
+    if (before == now) return;
+    if (now != place::off && !std::exchange(m.is_busy_, true)) {
+      begun_.store(begun_.load(relaxed) + 1, seq_cst);
+    }
+    m.place_.store(now, seq_cst);  // (F) (J)
+    const std::uint32_t listed = listed_.load(relaxed);
+    if (now == place::listed) {
+      static_cast<listed_links&>(m).join_before(list_);
+      listed_.store(listed + 1, seq_cst);  // (A) (B) (G)
+    } else if (before == place::listed) {
+      static_cast<listed_links&>(m).leave();
+      listed_.store(listed - 1, seq_cst);
+    }
+  }
+
+  atomic<std::uint32_t> listed_{0};  // the length of list_
+  atomic<std::uint64_t> begun_{0}, ended_{0};
+  atomic<bool> is_over_{false};
+  // Under the mutex.
+  mutable typename Sync::mutex mutex_;
+  mutable live_links live_;
+  listed_links list_;
+  totals retired_;
+  bool is_shut_ = false;
 };
 
 }  // namespace detail
@@ -2041,6 +2299,7 @@ template <class Policy> class basic_pool {
   using sync = typename Policy::sync;
   using ring = detail::ring_of<Policy>;
   using position = typename ring::position;
+  using help_desk = detail::help_desk<sync>;
 
  public:
   /// Starts the workers; they inherit this thread's signal mask and are named "name/0" and so on.
@@ -2232,6 +2491,7 @@ template <class Policy> class basic_pool {
 
  private:
   friend class detail::group_state<Policy>;
+  friend class basic_group<Policy>;
   friend struct detail::schedule_awaiter<basic_pool>;
 
   using execution = detail::plain_execution<Policy>;
@@ -2324,10 +2584,14 @@ template <class Policy> class basic_pool {
 
   // In a forked child no lock is taken that another thread may have held.
   bool is_inside() const noexcept {
-    return !inheritance_.is_foreign() && insiders_.contains(sync::this_thread());
+    if (inheritance_.is_foreign()) return false;
+    const auto who = sync::this_thread();
+    return insiders_.contains(who) || help_.is_anything_run_by(who);
   }
   /// The index of the worker that this thread is, or no_worker.
   std::size_t this_worker() const noexcept { return insiders_.worker(sync::this_thread()); }
+
+  void add_groups(fanout::stats& to) const noexcept;
 
   template <class Token> struct duties;
   template <class Token> void serve(std::size_t index, const Token& stop);
@@ -2365,7 +2629,8 @@ template <class Policy> class basic_pool {
   bool is_idle() const noexcept {
     if (!nobody_runs()) return false;
     const std::uint64_t done = finished();
-    return nobody_runs() && done == ring_.pushed();
+    const std::uint64_t helped = help_.ended();
+    return nobody_runs() && (helped == help_.begun() || help_.is_over()) && done == ring_.pushed();
   }
   bool nobody_runs() const noexcept {
     for (std::size_t i = 0; i < options_.workers; ++i) {
@@ -2391,7 +2656,18 @@ template <class Policy> class basic_pool {
   /// Closes to new work, which wakes every blocked submitter.
   void shut() noexcept {
     ring_.close();
+    help_.shut();
     room_.notify_closed();
+  }
+
+  /// A group has unstarted tasks that no worker may know of.
+  void call_help(typename help_desk::member& of) noexcept {
+    if (!inheritance_.is_foreign() && help_.update(of)) idle_.notify(0, at_once);
+  }
+  /// After a busy spell of a group ended.
+  void help_ended() noexcept {
+    tell_idlers();
+    if (ring_.is_closed()) idle_.notify_closed();  // it may have been the last thing
   }
 
   /// Lets the workers end once the ring is drained. The first to wake wakes the next.
@@ -2409,10 +2685,11 @@ template <class Policy> class basic_pool {
   const detail::fresh_slots<detail::slot<Policy>> slots_;
   ring ring_{slots_.get(), options_.buffer};
   detail::idle_protocol<sync> idle_{options_.wake_delay};
+  help_desk help_;
   alignas(detail::line_pair) typename sync::template atomic<std::uint64_t> rejected_{0};
   typename sync::template atomic<std::uint64_t> discarded_{0};  // by others than the workers
   typename sync::template atomic<bool> discards_{false};        // the workers drop what they take
-  const std::unique_ptr<detail::worker_record<Policy>[]> records_;
+  const std::unique_ptr<detail::worker_record<Policy>[]> records_;  // the last: of no worker
   std::stop_source stop_;  // the tasks'; the workers have their own
   owner owner_{*this};
 
@@ -2448,7 +2725,7 @@ template <class Policy>
 basic_pool<Policy>::basic_pool(options opts)
     : options_(checked(std::move(opts))),
       slots_(options_.buffer),
-      records_(std::make_unique<detail::worker_record<Policy>[]>(options_.workers)),
+      records_(std::make_unique<detail::worker_record<Policy>[]>(options_.workers + 1)),
       room_(),
       idlers_(),
       close_changed_(),
@@ -2628,18 +2905,21 @@ template <class Policy> template <class Token> struct basic_pool<Policy>::duties
   detail::worker_record<Policy>& record;
   const Token& stop;
   std::size_t index;
-  std::uint64_t ran_before = 0;  // tasks that were not discarded, at the last on_worker_idle
+  bool has_run = false;  // a task that was not discarded, since the last on_worker_idle
 
   bool is_stopping() const { return stop.stop_requested(); }              // (12)
   bool is_awaited() const noexcept { return pool.idlers_.is_anybody(); }  // (H)
-
-  std::uint64_t ran() const noexcept { return record.completed.get() + record.failed.get(); }
+  bool is_asked() const noexcept { return pool.help_.is_asked(); }
+  bool is_over() const noexcept {
+    const std::uint64_t helped = pool.help_.ended();
+    return helped == pool.help_.begun() && pool.ring_.is_drained();
+  }
 
   void begin_run() noexcept {
     record.dirty.store(true, detail::relaxed);  // (4) orders it before the first task's end
   }
   void end_run() {
-    if (std::exchange(ran_before, ran()) != ran()) {
+    if (std::exchange(has_run, false)) {
       pool.call_hook(pool.options_.on_worker_idle, "on_worker_idle", index);
     }
     record.dirty.store(false, detail::seq_cst);  // (13) (D)
@@ -2654,12 +2934,21 @@ template <class Policy> template <class Token> struct basic_pool<Policy>::duties
     if constexpr (Policy::timed) {
       std::optional<detail::steady_time> accepted_at;
       if (!by.discards) accepted_at = slot.accepted_at;
-      const detail::timed_run<Policy> timing(record, slot.where, accepted_at);
+      const detail::timed_run<Policy> timing(record, true, slot.where, accepted_at);
       slot.execute(slot, by);
     } else {
       slot.execute(slot, by);
     }
     (by.discards ? record.discarded : by.failed ? record.failed : record.completed).add();
+    if (!by.discards) has_run = true;
+  }
+
+  void help() {
+    if (!is_asked()) return;
+    auto* const visited = pool.help_.visit();
+    if (visited == nullptr) return;
+    if (visited->help(index)) has_run = true;
+    if (pool.help_.leave(*visited)) pool.help_ended();
   }
 };
 
@@ -2674,7 +2963,10 @@ void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
   detail::worker_main<Policy>(ring_, idle_, self);
   call_hook(options_.on_worker_stop, "on_worker_stop", index);
   const std::lock_guard hold(close_mutex_);  // (6)
-  ++ended_;
+  if (++ended_ == options_.workers) {
+    help_.end();
+    idlers_.notify_all();
+  }
   close_changed_.notify_all();
 }
 
@@ -2708,8 +3000,11 @@ std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline,
                                              const std::stop_token& cut) {
   if (inheritance_.is_foreign()) return make_error_code(errc::closed);
   shut();
-  const detail::closing wait(insiders_, sync::this_thread());
-  if (wait.is_circular()) return make_error_code(errc::would_deadlock);
+  const auto self = sync::this_thread();
+  const detail::closing wait(insiders_, self);
+  if (wait.is_circular() || help_.is_anything_run_by(self)) {
+    return make_error_code(errc::would_deadlock);
+  }
   const std::stop_callback<std::function<void()>> on_cut(cut, [this] {
     const std::lock_guard hold(close_mutex_);  // (6)
     is_cut_ = true;
@@ -2726,7 +3021,7 @@ std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline,
   close_deadline_ = deadline;
   hold.unlock();
 
-  const detail::insiders::visit here(insiders_, sync::this_thread(), true);
+  const detail::insiders::visit here(insiders_, self, true);
   release_workers();
   hold.lock();  // (6)
   bool in_time = true;
@@ -2742,6 +3037,10 @@ std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline,
     discards_.store(true, detail::relaxed);  // before the stop: (12)
     stop_.request_stop();
     discard_before(ring_.end());  // workers drop what is published later
+    while (auto* const visited = help_.visit_to_skip()) {
+      visited->skip();
+      if (help_.leave(*visited)) help_ended();
+    }
   }
   for (auto& worker : workers_) worker.join();  // (7)
   insiders_.end_workers();
@@ -2775,12 +3074,13 @@ std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats(
   };
   now.queued = at_most(options_.buffer, now.accepted - taken);
   now.running = at_most(options_.workers, taken - ended);
+  if (!inheritance_.is_foreign()) add_groups(now);
   now.rejected = rejected_.load(detail::relaxed);  // publishes nothing
   now.workers = options_.workers;
   now.capacity = options_.buffer;
   if constexpr (Policy::timed) {
     const auto time = std::chrono::steady_clock::now();
-    for (std::size_t i = 0; i < options_.workers; ++i) {
+    for (std::size_t i = 0; i <= options_.workers; ++i) {
       const auto shown = records_[i].shown.read().value_or(detail::shown_task{});
       const auto elapsed = shown.since < time ? time - shown.since : std::chrono::nanoseconds(0);
       const bool is_longest = !now.longest_running || now.longest_running->elapsed < elapsed;
@@ -2796,6 +3096,16 @@ std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats(
   return now;
 }
 
+template <class Policy> void basic_pool<Policy>::add_groups(fanout::stats& to) const noexcept {
+  const auto groups = help_.count();
+  to.accepted += groups.begun;
+  to.failed += groups.failed;
+  to.discarded += groups.skipped;
+  to.completed += groups.ended - groups.failed - groups.skipped;
+  const std::size_t running = to.running + help_.visitors();
+  to.running = detail::smaller(running, options_.workers);
+}
+
 // ---------------------------------------------------------------------------------------------
 // Groups
 
@@ -2803,92 +3113,100 @@ std::conditional_t<Policy::timed, timed_stats, stats> basic_pool<Policy>::stats(
 
 namespace detail {
 
-/// What a group, its tickets in the pool's queue, and the threads that run its tasks share.
-///
-/// The tasks wait in the group's own ring; the pool's queue carries tickets, at most one a worker,
-/// each of which runs some of the group's tasks. Whoever waits for the group runs its tasks too,
-/// and sleeps only while none is ready, so progress needs no ticket at all.
-template <class Policy>
-class group_state final : public std::enable_shared_from_this<group_state<Policy>> {
+/// Calls of basic_group::run on this thread that run their task themselves, one inside the other.
+FANOUT_OWN_COPY inline thread_local constinit unsigned nested_runs = 0;
+
+/// What a group and the threads that run its tasks share. The tasks wait in the group's own ring, or
+/// beside it where `run` may neither block nor nest any deeper.
+template <class Policy> class group_state final : public help_desk<typename Policy::sync>::member {
   using sync = typename Policy::sync;
   using tasks = ring_of<Policy>;
   using position = typename tasks::position;
+  using help_desk = detail::help_desk<sync>;
+  using place = typename help_desk::place;
+  using totals = typename help_desk::totals;
   template <class T> using atomic = typename sync::template atomic<T>;
 
  public:
-  explicit group_state(basic_pool<Policy>& of) noexcept : pool_(of) {}
+  group_state(basic_pool<Policy>& of, const group_options& how) noexcept
+      : pool_(of), limit_(how.limit), on_workers_(how.on_workers) {
+    if (is_enrolled_) of.help_.enrol(*this);
+  }
 
-  /// Queues a task, or says full. After that somebody will run it: a waiter, or a ticket.
+  /// Whether it was made before this process was forked off.
+  bool is_foreign() const noexcept { return is_enrolled_ && pool_.inheritance_.is_foreign(); }
+
+  /// Stores a task, or says full, or, if they run on workers only, closed.
   template <class Parcel> errc offer(Parcel& parcel) noexcept {
     const auto claimed = tasks_.claim_back(1);
     if (claimed.count == 0) return claimed.why;
     auto& slot = tasks_.at(claimed.first);
     parcel.place(slot);
     tasks_.publish(slot, claimed.first);
-    idlers_.notify_all();  // (E): a sleeping waiter looks again
-    call_help();
+    stored();
     return errc{};
   }
 
-  /// Runs a task at once, from a slot of its own.
-  template <class Parcel> void run_here(Parcel& parcel) {
-    slot<Policy> own;
-    parcel.place(own);
-    direct_.fetch_add(1, relaxed);  // ended_ never exceeds it: same thread
-    run(0, own);                    // any position: nobody reads this slot's stamp
-    count_ended(1);
-  }
-
-  /// Runs tasks while some are ready, at most `limit` and until the deadline; looks again so many
-  /// times before it takes there to be none. False when the deadline ended it.
-  bool run_some(std::size_t limit, steady_time deadline, unsigned looks) {
-    std::uint64_t ran = 0;
-    bool in_time = true;
-    while (ran < limit && in_time) {
-      position at = 0;
-      if (auto* const first = tasks_.claim_front(at)) {
-        run(at, *first);
-        ++ran;
-        in_time = !is_past(deadline);
-      } else if (looks > 0) {
-        --looks;
-        sync::pause();
-      } else {
-        break;
-      }
+  /// Stores a task, waits until it can, or runs it at once.
+  template <class Parcel> errc run(Parcel& parcel) {
+    errc answer = offer(parcel);
+    if (answer != errc::full) return answer;
+    if (!on_workers_ && nested_runs < most_nested_runs && take_place()) {
+      return run_here(parcel), errc{};
     }
-    if (ran > 0) count_ended(ran);
-    return in_time;
+    if (limit_ == 0 && !on_workers_) return store_beside(parcel), errc{};
+    if (pool_.is_inside()) {
+      return on_workers_ ? errc::would_deadlock : (store_beside(parcel), errc{});
+    }
+    bool has_place = false;
+    const auto attempt = [&] {
+      for (;;) {
+        answer = offer(parcel);
+        if (answer != errc::full) return answer;
+        has_place = !on_workers_ && take_place();
+        if (has_place) return errc{};
+        if (tasks_.is_full_of_waiting() || is_stopped()) return errc::full;
+        tasks_.await_vacancy();
+      }
+    };
+    answer = room_.wait(no_deadline, attempt, [this] { return is_stopped(); });
+    if (has_place) run_here(parcel);
+    return answer;
   }
 
-  /// Runs and waits until every task has ended, or the deadline; says which.
+  /// Runs and waits until every task has ended, or the deadline; says whether they have.
   bool wait_until(steady_time deadline) {
-    const auto changed = [this] { return is_done() || tasks_.has_claims(); };  // (E)
-    while (run_some(static_cast<std::size_t>(-1), deadline, 0) && !is_done()) {
-      if (tasks_.has_claims()) {
+    const running_thread here(*this);
+    const auto worker = worker_for_times();
+    const auto changed = [this] { return is_done() || (has_unstarted() && may_start()); };
+    while (run_some(everything, deadline, 0, worker).in_time && !is_done()) {
+      if (has_unstarted() && may_start()) {
         tasks_.await_publisher();
-      } else if (!idlers_.wait(deadline, changed, [] {})) {
+      } else if (!waiters_.wait(deadline, changed, [] {})) {
         break;
       }
     }
     return is_done();
   }
 
-  void ticket_ran() {
-    run_some(turn, no_deadline, looks_of_a_ticket);  // another ticket costs more than a look
-    tickets_.fetch_sub(1, seq_cst);                  // (F)
-    if (!tasks_.has_claims()) return;
-    if (!tasks_.is_ready()) tasks_.await_publisher();
-    call_help();
+  /// The same, of tasks that only workers run.
+  bool sleep_until(steady_time deadline) {
+    return waiters_.wait(
+        deadline, [this] { return is_done(); }, [] {});
   }
 
-  void ticket_discarded() noexcept {
-    tickets_.fetch_sub(1, relaxed);
-    stop();
+  errc wait(steady_time deadline) {
+    if (is_foreign()) return errc::canceled;
+    if (on_workers_ && pool_.is_inside()) return errc::would_deadlock;
+    const bool in_time = on_workers_ ? sleep_until(deadline) : wait_until(deadline);
+    return !in_time ? errc::timed_out : skipped() != 0 ? errc::canceled : errc{};
   }
 
   void stop() noexcept {
+    if (is_foreign()) return;
     stopped_.store(true, relaxed);  // publishes nothing; a late reader runs one more
+    room_.notify_stopped();
+    waiters_.notify_all();
     {
       const std::lock_guard hold(mutex_);  // (9)
       if (!stop_source_) return;
@@ -2896,11 +3214,12 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     stop_source_->request_stop();  // made once
   }
 
-  bool is_stopped() const noexcept { return stopped_.load(relaxed); }
+  bool is_stopped() const noexcept { return stopped_.load(relaxed) || is_foreign(); }
   std::uint64_t skipped() const noexcept { return skipped_.load(relaxed); }
 
   /// The group's token, which also fires with the pool's. Made when first asked for.
   std::stop_token token() {
+    if (is_foreign()) return {};
     const std::lock_guard hold(mutex_);  // (9)
     if (!stop_source_) {
       stop_source_.emplace();
@@ -2916,8 +3235,12 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     return std::exchange(failure_.error, nullptr);
   }
 
-  /// Hands a failure that nobody waited for to on_error.
-  void report_unseen() {
+  /// The owner goes: stops it, skips what has not started, waits for the rest, and hands a failure
+  /// that nobody waited for to on_error.
+  void end() {
+    if (is_foreign()) return;  // others' locks, which nobody will release
+    stop();
+    wait_until(no_deadline);
     if (const auto error = take_failure()) {
       try {
         std::rethrow_exception(error);
@@ -2925,23 +3248,20 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
         pool_.report(failure_.worker, failure_.where);
       }
     }
+    if (!is_enrolled_) return destroy();
+    auto& of = pool_;
+    if (of.help_.retire(*this)) of.help_ended();
   }
 
  private:
   static constexpr std::size_t capacity = 32;  // tasks; bounds the group's one allocation
-  static constexpr std::size_t turn = 32;      // tasks that a ticket runs before it queues again
-  static constexpr unsigned looks_of_a_ticket = 16;  // before it takes there to be none
+  static constexpr std::uint64_t everything = ~std::uint64_t{0};
+  static constexpr unsigned most_nested_runs = 64;
+  static constexpr unsigned looks_of_a_visitor = 16;  // before it takes there to be no more
 
   struct forward_stop {
     std::stop_source source;
     void operator()() noexcept { source.request_stop(); }
-  };
-
-  struct ticket : discardable, without_context {
-    std::shared_ptr<group_state> group;
-    explicit ticket(std::shared_ptr<group_state> of) noexcept : group(std::move(of)) {}
-    void operator()() { group->ticket_ran(); }
-    void discard() noexcept { group->ticket_discarded(); }
   };
 
   struct owner final : task_owner {
@@ -2953,25 +3273,216 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     insiders& inside() noexcept override { return group.pool_.insiders_; }
   };
 
-  void run(position at, slot<Policy>& s) {
-    plain_execution<Policy> by(owner_, tasks_, at, &room_, s, is_stopped());
-    if (by.discards) skipped_.fetch_add(1, relaxed);
-    if constexpr (Policy::timed) {
-      std::optional<timed_run<Policy>> shown;
-      if (const auto worker = pool_.this_worker(); worker != no_worker) {
-        shown.emplace(pool_.records_[worker], s.where, std::nullopt);
+  /// A task beside the ring.
+  struct stored_task {
+    slot<Policy> in;
+    std::unique_ptr<stored_task> next;
+  };
+
+  /// A thread that runs tasks of this group counts as a worker meanwhile. The first thread that ever
+  /// does has a place of its own for that, since most groups have one.
+  class running_thread {
+   public:
+    explicit running_thread(group_state& of) : of_(of) {
+      const auto who = sync::this_thread();
+      auto first = std::thread::id();
+      is_first_ = of.first_runner_.load(relaxed) == who ||
+                  of.first_runner_.compare_exchange_strong(first, who, relaxed);
+      if (is_first_) {
+        add(1);
+      } else if (!of.pool_.inheritance_.is_foreign()) {
+        visit_.emplace(of.pool_.insiders_, who);
       }
+    }
+    ~running_thread() {
+      if (is_first_) add(-1);
+    }
+    running_thread(const running_thread&) = delete;
+    running_thread& operator=(const running_thread&) = delete;
+
+   private:
+    void add(int n) noexcept {  // relaxed: one thread writes it, and looks at it
+      const auto depth = of_.first_depth_.load(relaxed);
+      of_.first_depth_.store(depth + static_cast<unsigned>(n), relaxed);
+    }
+    group_state& of_;
+    bool is_first_ = false;
+    std::optional<insiders::visit> visit_;
+  };
+
+  // --- As the desk sees it
+
+  bool has_unstarted() const noexcept override {  // (E) (F)
+    return tasks_.has_claims() || beside_.load(seq_cst) != 0;
+  }
+  bool may_start() const noexcept override {
+    return limit_ == 0 || running_.load(seq_cst) < limit_ || is_stopped();  // (J)
+  }
+  bool help(std::size_t worker) override {
+    const bool drops = pool_.discards_.load(relaxed);  // relaxed: as for the tasks of the ring
+    const auto ran = run_some(tasks_per_turn, no_deadline, looks_of_a_visitor, worker, drops);
+    if (ran.ended == 0 && has_unstarted() && may_start()) tasks_.await_publisher();
+    return ran.ended != ran.skipped;
+  }
+  void skip() noexcept override {
+    run_some(begun() - ended_.load(acquire), no_deadline, 0, no_worker, true);
+  }
+  void shut() noexcept override {
+    if (!on_workers_) return;
+    tasks_.close();
+    room_.notify_closed();
+  }
+  totals count() const noexcept override {
+    totals now;
+    now.failed = failed_.load(relaxed);
+    now.skipped = skipped();
+    now.ended = larger(ended_.load(acquire), now.failed + now.skipped);  // counted before they end
+    now.begun = larger(begun(), now.ended);
+    return now;
+  }
+  bool is_run_by(std::thread::id who) const noexcept override {
+    return first_runner_.load(relaxed) == who && first_depth_.load(relaxed) != 0;
+  }
+  void destroy() noexcept override { delete this; }
+
+  static std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept { return a < b ? b : a; }
+
+  // --- Running
+
+  /// After a task was stored: somebody will run it, a waiter or a worker.
+  void stored() noexcept {
+    waiters_.notify_all();  // (E): a sleeping waiter looks again
+    if (this->where() == place::off) pool_.call_help(*this);
+  }
+
+  template <class Parcel> void store_beside(Parcel& parcel) {
+    auto task = std::make_unique<stored_task>();
+    parcel.place(task->in);
+    direct_.fetch_add(1, relaxed);  // before anybody can run it
+    {
+      const std::lock_guard hold(mutex_);  // (9)
+      auto* const last = (last_beside_ == nullptr ? &first_beside_ : &last_beside_->next);
+      last_beside_ = task.get();
+      *last = std::move(task);
+    }
+    beside_.fetch_add(1, seq_cst);  // (E) (F)
+    stored();
+  }
+  std::unique_ptr<stored_task> take_beside() noexcept {
+    if (beside_.load(relaxed) == 0) return nullptr;
+    const std::lock_guard hold(mutex_);  // (9)
+    auto first = std::move(first_beside_);
+    if (first == nullptr) return nullptr;
+    first_beside_ = std::move(first->next);
+    if (first_beside_ == nullptr) last_beside_ = nullptr;
+    beside_.fetch_sub(1, seq_cst);
+    return first;
+  }
+
+  /// Runs a task that has a place, from a slot of its own, and gives the place back.
+  template <class Parcel> void run_here(Parcel& parcel) {
+    const running_thread here(*this);
+    slot<Policy> own;
+    parcel.place(own);
+    direct_.fetch_add(1, relaxed);  // ended_ never exceeds it: same thread
+    tally one;
+    ++nested_runs;
+    execute(one, own, 0, nullptr, worker_for_times(), false);
+    --nested_runs;
+    count_ended(1);
+    give_place();
+  }
+
+  struct tally {
+    std::uint64_t ended = 0, skipped = 0;
+    bool in_time = true;
+  };
+
+  /// Runs, or drops, stored tasks while there are some, at most `most`, and until the deadline;
+  /// looks again so many times before it takes there to be none.
+  tally run_some(std::uint64_t most, steady_time deadline, unsigned looks, std::size_t worker,
+                 bool drops = false) {
+    tally here;
+    const bool needs_place = !drops && !is_stopped();
+    if (!has_unstarted() || (needs_place && !take_place())) return here;
+    while (here.ended < most && here.in_time) {
+      if (run_next(here, worker, drops)) {
+        here.in_time = !is_past(deadline);
+      } else if (looks > 0) {
+        --looks;
+        sync::pause();
+      } else {
+        break;
+      }
+    }
+    count_ended(here.ended);
+    if (needs_place) give_place();
+    return here;
+  }
+
+  /// Runs or drops the next task that is stored, if there is one.
+  bool run_next(tally& here, std::size_t worker, bool drops) {
+    position at = 0;
+    if (auto* const first = tasks_.claim_front(at)) {
+      execute(here, *first, at, &room_, worker, drops);
+    } else if (const auto task = take_beside()) {
+      execute(here, task->in, 0, nullptr, worker, drops);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  void execute(tally& here, slot<Policy>& s, position at, room_waiters<sync>* room,
+               std::size_t worker, bool drops) {
+    plain_execution<Policy> by(owner_, tasks_, at, room, s, drops || is_stopped());
+    if (by.discards) {
+      skipped_.fetch_add(1, relaxed);  // published by count_ended
+      ++here.skipped;
+    }
+    if constexpr (Policy::timed) {
+      std::optional<steady_time> accepted_at;
+      if (!by.discards) accepted_at = s.accepted_at;
+      const bool is_worker = worker != no_worker;
+      const timed_run<Policy> timing(pool_.records_[is_worker ? worker : pool_.workers()],
+                                     is_worker, s.where, accepted_at);
       s.execute(s, by);
     } else {
       s.execute(s, by);
     }
+    if (by.failed && !by.discards) failed_.fetch_add(1, relaxed);
+    ++here.ended;
   }
 
   /// Counts tasks that this thread ran one after another: once for all, since the line of the count
   /// goes from core to core. Whoever counts the last one sees that it was the last.
-  void count_ended(std::uint64_t n) {
+  void count_ended(std::uint64_t n) noexcept {
+    if (n == 0) return;
     const auto ended = ended_.fetch_add(n, seq_cst) + n;  // (8) (I)
-    if (ended == begun()) idlers_.notify_all();
+    if (ended == begun()) waiters_.notify_all();
+  }
+
+  // --- Places under the limit
+
+  bool take_place() noexcept {
+    if (limit_ == 0) return true;
+    std::size_t running = running_.load(seq_cst);  // (J)
+    do {
+      if (running >= limit_) return false;
+    } while (!running_.compare_exchange_weak(running, running + 1, seq_cst, seq_cst));
+    return true;
+  }
+  void give_place() noexcept {
+    if (limit_ == 0) return;
+    running_.fetch_sub(1, seq_cst);  // (J)
+    if (this->where() == place::stalled) pool_.call_help(*this);
+    waiters_.notify_all();
+    room_.notify_not_full();
+  }
+
+  /// Whose times a task's are; asked for only where they are kept.
+  std::size_t worker_for_times() const noexcept {
+    return Policy::timed ? pool_.this_worker() : no_worker;
   }
 
   void keep_failure(const source_location& where) {
@@ -2986,17 +3497,6 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
     stop();
   }
 
-  /// Sends a ticket, unless each worker has one on its way already.
-  void call_help() noexcept {
-    std::uint32_t tickets = tickets_.load(seq_cst);  // (F)
-    do {
-      if (tickets >= pool_.workers()) return;
-    } while (!tickets_.compare_exchange_weak(tickets, tickets + 1, seq_cst, seq_cst));
-    if (pool_.submit_at_once(ticket(this->shared_from_this()), source_location::current())) {
-      tickets_.fetch_sub(1, relaxed);  // refused; a waiter runs what there is
-    }
-  }
-
   std::uint64_t begun() const noexcept { return tasks_.pushed() + direct_.load(relaxed); }
   bool is_done() const noexcept {                      // as basic_pool::is_idle
     const std::uint64_t ended = ended_.load(seq_cst);  // (8) (I)
@@ -3004,16 +3504,24 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
   }
 
   basic_pool<Policy>& pool_;
+  const std::size_t limit_;
+  const bool on_workers_;
+  const bool is_enrolled_ = !pool_.inheritance_.is_foreign();
   std::array<slot<Policy>, capacity> slots_{};
   tasks tasks_{slots_.data(), capacity};
   owner owner_{*this};
-  room_waiters<sync> room_;
-  idle_waiters<sync> idlers_;
-  atomic<std::uint64_t> ended_{0}, direct_{0}, skipped_{0};
-  atomic<std::uint32_t> tickets_{0};  // queued or running
+  room_waiters<sync> room_;     // in run()
+  idle_waiters<sync> waiters_;  // in wait(): for the end, or for a task to run
+  atomic<std::uint64_t> ended_{0}, direct_{0}, skipped_{0}, failed_{0};
+  atomic<std::size_t> running_{0};  // places taken, where there is a limit
+  atomic<std::size_t> beside_{0};
   atomic<bool> stopped_{false};
+  std::atomic<std::thread::id> first_runner_{};
+  std::atomic<unsigned> first_depth_{0};
 
   typename sync::mutex mutex_;
+  std::unique_ptr<stored_task> first_beside_;
+  stored_task* last_beside_ = nullptr;
   bool has_failed_ = false;
   error_info failure_{};
   std::optional<std::stop_source> stop_source_;
@@ -3024,7 +3532,10 @@ class group_state final : public std::enable_shared_from_this<group_state<Policy
 
 /// A set of tasks that is waited for together; after Go's errgroup. The first failure stops the
 /// rest. Its tasks may use the group, or groups of their own, at any depth, also while the pool
-/// drains. One allocation a group, none a task that fits a slot. The pool's stats count tickets.
+/// drains. They wait in the group and take none of the pool's buffer; workers help as long as there
+/// are some. One allocation a group, none a task that fits a slot.
+///
+/// A thread that runs a task of the group counts as a worker of the pool.
 ///
 /// Preconditions: the pool outlives the group; no task waits for its own group.
 /// Thread safety: every member but the destructor, from any thread, at any time.
@@ -3033,47 +3544,45 @@ template <class Policy> class basic_group {
 
  public:
   /// Throws: std::bad_alloc.
-  explicit basic_group(basic_pool<Policy>& of) : state_(std::make_shared<state>(of)) {}
+  explicit basic_group(basic_pool<Policy>& of, const group_options& how = {})
+      : pool_(of), state_(new state(of, how)) {}
 
   /// Requests stop and waits. A failure that nobody waited for goes to on_error.
-  ~basic_group() {
-    state_->stop();
-    state_->wait_until(detail::no_deadline);
-    state_->report_unseen();
-  }
+  ~basic_group() { state_->end(); }
 
   basic_group(const basic_group&) = delete;
   basic_group& operator=(const basic_group&) = delete;
 
-  /// Adds a task, or answers full; after a failure or a stop, canceled. Never blocks.
+  /// Adds a task. Refusals: empty_task; canceled, after a failure or a stop; closed, with on_workers
+  /// and the pool closed; full, when 32 tasks wait. Never blocks.
   template <detail::callable F>
   [[nodiscard]] std::error_code try_do(F&& f, source_location where = source_location::current()) {
-    return submit<F&&>(f, where, [](auto&) { return errc::full; });
+    return submit<F&&>(f, where, [this](auto& parcel) { return state_->offer(parcel); });
   }
 
-  /// Adds a task; where there is no room, runs it on the caller before it returns.
+  /// Adds a task; where there is no room, runs it on the caller before it returns: never call it with
+  /// a lock that the task needs. Nests 64 deep on a thread, beyond which the task waits in storage
+  /// that grows. With a limit that is reached, blocks until there is room or the group stops
+  /// (canceled), or, inside a task of this pool, stores the task. With on_workers, blocks until there
+  /// is room, the pool is closed or the group stops; on a worker without room: would_deadlock.
   template <detail::callable F>
   [[nodiscard]] std::error_code run(F&& f, source_location where = source_location::current()) {
-    return submit<F&&>(f, where, [&](auto& parcel) {
-      state_->run_here(parcel);
-      return errc{};
-    });
+    return submit<F&&>(f, where, [this](auto& parcel) { return state_->run(parcel); });
   }
 
   /// Runs the group's unstarted tasks, sleeps until those that others started have ended, then
-  /// rethrows the first failure, once. Never runs a task of anybody else.
-  void wait() {
-    state_->wait_until(detail::no_deadline);
-    rethrow();
-  }
+  /// rethrows the first failure, once. Else answers success, or canceled when a task of the group was
+  /// ever skipped. Never runs a task of anybody else. With on_workers only sleeps; then, on a worker:
+  /// would_deadlock.
+  std::error_code wait() { return outcome(state_->wait(detail::no_deadline)); }
 
-  /// The same, for `duration` at most, though a task that it runs is not cut short: timed_out.
+  /// The same, for `duration` or until `deadline` at most, though a task that it runs is not cut
+  /// short: timed_out.
   [[nodiscard]] std::error_code wait_for(const detail::duration auto& duration) {
-    if (!state_->wait_until(detail::deadline_after(duration))) {
-      return make_error_code(errc::timed_out);
-    }
-    rethrow();
-    return make_error_code(errc{});
+    return outcome(state_->wait(detail::deadline_after(duration)));
+  }
+  [[nodiscard]] std::error_code wait_until(const detail::time_point auto& deadline) {
+    return outcome(state_->wait(detail::deadline_at(deadline)));
   }
 
   /// Fires the tasks' token; those not started are skipped, and counted.
@@ -3082,22 +3591,24 @@ template <class Policy> class basic_group {
   std::uint64_t skipped() const noexcept { return state_->skipped(); }
 
  private:
-  template <class Source, class WhenFull>
+  template <class Source, class Offer>
   std::error_code submit(std::remove_reference_t<Source>& f, const source_location& where,
-                         WhenFull when_full) {
+                         Offer offer) {
     if (detail::is_empty_task(f)) return make_error_code(errc::empty_task);
     if (state_->is_stopped()) return make_error_code(errc::canceled);
     detail::parcel<Policy, std::decay_t<Source>, Source> parcel(f, where);
-    errc answer = state_->offer(parcel);
-    if (answer == errc::full) answer = when_full(parcel);
+    return pool_.answer(offer(parcel));
+  }
+
+  std::error_code outcome(errc answer) {
+    if (answer != errc::timed_out && answer != errc::would_deadlock) {
+      if (auto error = state_->take_failure()) std::rethrow_exception(std::move(error));
+    }
     return make_error_code(answer);
   }
 
-  void rethrow() {
-    if (auto error = state_->take_failure()) std::rethrow_exception(std::move(error));
-  }
-
-  const std::shared_ptr<state> state_;
+  basic_pool<Policy>& pool_;
+  state* const state_;  // which visitors may outlive it in
 };
 
 #else
@@ -3119,7 +3630,7 @@ struct resumption : discardable {
   std::error_code* answer;
   resumption(std::coroutine_handle<> h, std::error_code* to) noexcept : coroutine(h), answer(to) {}
   void operator()() const { coroutine.resume(); }
-  void discard() const {
+  void discard() const {  // may throw what the coroutine does
     *answer = make_error_code(errc::canceled);
     coroutine.resume();
   }
@@ -3134,6 +3645,7 @@ template <class Pool> struct schedule_awaiter {
 
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> coroutine) {
+    answer = make_error_code(errc{});
     // Once accepted, the coroutine may already run or be gone, and this awaiter with it.
     const std::error_code refusal = pool.submit_at_once(resumption(coroutine, &answer), where);
     if (refusal) answer = refusal;
