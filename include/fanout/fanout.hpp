@@ -692,7 +692,9 @@ template <class Slot, class Sync> class ring {
       std::size_t count = 0;
       for (; count < wanted; ++count, end = next(end)) {
         stamp = at(end).stamp.load(acquire);  // (2)
-        if (stamp != end && !is_unused(stamp, end)) break;
+        if (stamp != end) [[unlikely]] {
+          if (stamp != 0 || end >= one_lap_) break;  // else it was never used
+        }
       }
       if (count > 0) {
         // Linearization point of an acceptance, and the one place that decides between accepted
@@ -837,9 +839,6 @@ template <class Slot, class Sync> class ring {
   static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 63;
   static constexpr unsigned pauses_for_another = 16;
 
-  bool is_unused(std::uint64_t stamp, position p) const noexcept {
-    return stamp == 0 && p < one_lap_;
-  }
   std::uint64_t index(position p) const noexcept { return p & (one_lap_ - 1); }
   std::uint64_t ordinal(position p) const noexcept {
     return (p >> std::countr_zero(one_lap_)) * capacity_ + index(p);
