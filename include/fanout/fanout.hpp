@@ -16,8 +16,10 @@
 //     place of submission.
 //   - close() accepts no more, runs all that was accepted, and returns when the last worker ended.
 //
-// Beside try_do: do_wait, deadlines and bulk; submit() for a future; co_await schedule(); groups,
-// which wait for a set of tasks and stop it at the first failure; a context that follows a task.
+// Beside try_do: do_wait, deadlines, bulk; do_evict, which drops the oldest; submit() for a future,
+// also with backpressure; co_await schedule(); groups, which wait for a set of tasks and stop it at
+// the first failure; a context that follows a task; purge(); closing by a deadline or a token, after
+// which what was dropped has been counted and told (discardable).
 //
 // Ordering. A submission happens before its task's run. The run and the destruction of a task, its
 // context scope and its error handler happen before the return of the close, wait_idle, wait or
@@ -25,8 +27,12 @@
 //
 // Preconditions. Every call into a pool has returned before its destructor begins, even if the
 // task has run. Constructing a callable calls no blocking member of the pool. No task leaves by
-// pthread_exit, pthread_cancel or longjmp. Nothing here is async-signal-safe. After fork only the
-// parent has workers.
+// pthread_exit, pthread_cancel or longjmp. Nothing here is async-signal-safe. A pool is closed
+// before a shared object whose code it runs is unloaded.
+//
+// After fork only the parent has workers. In the child, to a pool made before, submissions, closing
+// and wait_idle answer closed, a group made before answers canceled, and destruction returns at
+// once: what waited is the parent's. A task that forks leaves the child by exec, _exit or exit.
 //
 // Not for work that must outlive the process, priorities, timers or unbounded queues.
 
@@ -250,7 +256,8 @@ struct error_info {
 };
 
 /// A callable that derives from it is told when it is discarded instead of run: its
-/// `void discard() noexcept` is called once, on the thread that discards it, in its context's scope.
+/// `void discard() noexcept` is called once, on the thread that discards it, in its context's
+/// scope.
 struct discardable {};
 
 /// How a group is made.
@@ -412,7 +419,8 @@ struct timed_policy : default_policy {
 //   (6)  basic_pool's close mutex: the closing state, and all before a worker's end
 //   (7)  std::jthread's start and join
 //   (8)  count_ended    ended.add      -> is_done            ended.load   a group task's effect
-//   (9)  group_state's mutex: its failure and its stop source
+//   (9)  the mutexes of help_desk (the groups' places) and of group_state (its failure, its stop
+//        source, the tasks beside its ring)
 //   (10) seqlock::write, stores        -> seqlock::read, loads: the value
 //   (11) closing's mutex: who waits for which pool
 //   (12) a stop token's request -> its observation: the closed ring, the discard mark
@@ -425,15 +433,17 @@ struct timed_policy : default_policy {
 // changes its place by the claim that it needs anyway. So publishing and vacating a slot order
 // nothing: whoever sees a claim, and not yet what follows it, looks again instead of sleeping.
 //
-//   (A)  claim the tail; read the idle word         | count asleep;    read the tail
-//   (B)  claim the tail; read the idle word         | stop searching;  read the tail
+//   (A)  claim the tail or list a group; read the idle word | count asleep;   read both
+//   (B)  the same                                           | stop searching; read both
 //   (C)  claim the head; read submitters            | count blocked;   read the head
 //   (D)  end a run (13); read idlers                | count waiting;   read the runs' marks
 //   (E)  claim a group's tail; read idlers          | count waiting;   read the tail
-//   (F)  claim a group's tail; read tickets         | drop a ticket;   read the tail
-//   (G)  claim or close the tail; read the idle word  | set napping;   read the tail
+//   (F)  claim a group's tail; read its place       | put it off;      read the tail
+//   (G)  claim or close the tail, or list a group; read the idle word | set napping; read them
 //   (H)  count waiting; read the idle word          | set napping;     read idlers
 //   (I)  count discarded or ended (8); read idlers  | count waiting;   read the count
+//   (J)  give a place under the limit back; read    | put it stalled, or count waiting; read
+//        the group's place, waiters and submitters  | the places taken
 
 namespace detail {
 
@@ -631,8 +641,8 @@ inline void prefetch_to_write(const void* p, std::size_t ahead) noexcept {
 /// needs of a Slot is its stamp.
 ///
 /// A position is a lap and, in its low bits, an index. The stamp of the slot at position p is
-///   p             free for the submitter that claims p; in the first lap also 0, so that the memory
-///                 of a slot that was never used is never touched
+///   p             free for the submitter that claims p; in the first lap also 0, so that a slot
+///                 that was never used is memory that was never touched
 ///   p + 1         holding the task of p
 ///   p + one_lap_  vacated, that is free for the submitter one lap later
 /// and only moves forward. tail_ is the next position to fill, head_ the next to empty; a claim
@@ -740,8 +750,8 @@ template <class Slot, class Sync> class ring {
   }
 
   /// What claim_back_evicting did: what claim_back would, or, over a full ring, it claimed the
-  /// oldest task, at `victim`, together with the slot that holds it for the position `filled.first`.
-  /// If the ring was closed in between, only the task: then `filled` says closed.
+  /// oldest task, at `victim`, together with the slot that holds it for the position
+  /// `filled.first`. If the ring was closed in between, only the task: then `filled` says closed.
   struct eviction {
     claim filled;
     bool evicts = false;
@@ -1023,8 +1033,9 @@ template <class Sync> class idle_protocol {
 /// Tasks of the ring, or of a group, that a worker runs before it looks at the others.
 FANOUT_OWN_COPY inline constexpr unsigned tasks_per_turn = 32;
 
-/// What a worker does: runs what is in the ring, and tasks of groups in turn; when it is empty, looks whether to stop, searches,
-/// naps, sleeps. Returns when it is to stop and the ring is drained. `self` says what it calls:
+/// What a worker does: runs what is in the ring, and tasks of groups in turn; when it is empty,
+/// looks whether to stop, searches, naps, sleeps. Returns when it is to stop and the ring is
+/// drained. `self` says what it calls:
 ///   run(slot, position)        a claimed slot
 ///   begin_run(), end_run()     around the tasks between two times that it found nothing
 ///   is_asked(), help()         whether a group has tasks for it; runs some of one that has
@@ -1254,9 +1265,9 @@ template <class Sync> class idle_waiters {
 
 namespace detail {
 
-/// The threads inside a pool: its workers, until they are joined, and visitors, which run or drop its
-/// tasks elsewhere or close it. The pool's object knows them, not a variable of the code: of that
-/// each shared object may have a copy.
+/// The threads inside a pool: its workers, until they are joined, and visitors, which run or drop
+/// its tasks elsewhere or close it. The pool's object knows them, not a variable of the code: of
+/// that each shared object may have a copy.
 class insiders {
  public:
   using thread_id = std::thread::id;
@@ -1353,7 +1364,8 @@ class closing {
     return the.value;
   }
 
-  /// Whether the end of `pool` waits for this thread: through threads inside it that wait for others.
+  /// Whether the end of `pool` waits for this thread: through threads inside it that wait for
+  /// others.
   bool waits_for_this_thread(const insiders& pool) const noexcept {
     for (const closing* other = all_.first; other != nullptr; other = other->next_) {
       const bool is_inside = other->who_ != who_ && other->began_inside(pool);
@@ -1381,8 +1393,8 @@ class closing {
   bool is_circular_ = false;
 };
 
-/// What a forked child, which has none of the workers, must know of its parent's pools. Those of one
-/// copy of the code are in one list, which pthread_atfork's handlers of that copy walk.
+/// What a forked child, which has none of the workers, must know of its parent's pools. Those of
+/// one copy of the code are in one list, which pthread_atfork's handlers of that copy walk.
 class inheritance {
  public:
   /// In the child calls `disown(pool)` before fork returns. Throws: std::system_error.
@@ -1989,8 +2001,8 @@ struct alignas(line_pair) worker_record
 };
 
 /// Shows a task in its worker's record while this lives, then what that showed before; counts its
-/// times from `accepted_at` on, if it is given. A record of no worker has several writers, and shows
-/// nothing.
+/// times from `accepted_at` on, if it is given. A record of no worker has several writers, and
+/// shows nothing.
 template <class Policy> class timed_run {
   using record = worker_record<Policy>;
   using clock = std::chrono::steady_clock;
@@ -2057,9 +2069,9 @@ struct links {
 /// many run as its limit lets). It is busy from its first listing until it is off and nobody helps.
 /// Visitors hold references, so that a group may end while they leave it.
 ///
-/// Invariant: a group that has an unstarted task is listed or stalled, or somebody is about to look:
-/// the submitter, who claims and then reads the place; whoever changes the place, who looks for
-/// claims afterwards (F); whoever gives back a place under the limit (J).
+/// Invariant: a group that has an unstarted task is listed or stalled, or somebody is about to
+/// look: the submitter, who claims and then reads the place; whoever changes the place, who looks
+/// for claims afterwards (F); whoever gives back a place under the limit (J).
 template <class Sync> class help_desk {
   template <class T> using atomic = typename Sync::template atomic<T>;
   using lock = std::lock_guard<typename Sync::mutex>;
@@ -2358,8 +2370,8 @@ template <class Policy> class basic_pool {
   }
 
   /// Submits `f`; when the buffer is full, discards the oldest waiting task, which is counted, and
-  /// told on this thread once `f` is in, and takes its place. Never blocks. Refuses with `full`, and
-  /// discards nothing, only while another call fills or empties that very slot. If the pool is
+  /// told on this thread once `f` is in, and takes its place. Never blocks. Refuses with `full`,
+  /// and discards nothing, only while another call fills or empties that very slot. If the pool is
   /// closed in the middle of the call, the oldest may be discarded all the same.
   template <detail::callable F>
   [[nodiscard]] std::error_code do_evict(F&& f,
@@ -2470,8 +2482,8 @@ template <class Policy> class basic_pool {
   }
 
   /// Discards the tasks accepted before the call that still wait, oldest first, up to the first
-  /// place that another call is still filling, and none accepted later; says how many. The pool goes
-  /// on. Never blocks.
+  /// place that another call is still filling, and none accepted later; says how many. The pool
+  /// goes on. Never blocks.
   std::size_t purge() { return inheritance_.is_foreign() ? 0 : discard_before(ring_.end()); }
 
   /// Accepts no more and fires the tasks' stop tokens; waiting tasks still run. Blocks only in the
@@ -2796,12 +2808,12 @@ errc basic_pool<Policy>::offer_evicting(Parcel& parcel) noexcept {
     basic_pool& pool;
     Parcel& next;
     const position into;
-    exchange(basic_pool& of, Parcel& with, const typename ring::eviction& at,
+    exchange(basic_pool& of, Parcel& with, const typename ring::eviction& both,
              const detail::slot<Policy>& s) noexcept
-        : detail::execution<Policy>(of.owner_, of.ring_, at.victim, nullptr, s, true),
+        : detail::execution<Policy>(of.owner_, of.ring_, both.victim, nullptr, s, true),
           pool(of),
           next(with),
-          into(at.filled.first) {}
+          into(both.filled.first) {}
     void emptied(detail::slot<Policy>& slot) noexcept override {
       next.place(slot);
       pool.ring_.publish(slot, into);
@@ -3115,8 +3127,8 @@ namespace detail {
 /// Calls of basic_group::run on this thread that run their task themselves, one inside the other.
 FANOUT_OWN_COPY inline thread_local constinit unsigned nested_runs = 0;
 
-/// What a group and the threads that run its tasks share. The tasks wait in the group's own ring, or
-/// beside it where `run` may neither block nor nest any deeper.
+/// What a group and the threads that run its tasks share. The tasks wait in the group's own ring,
+/// or beside it where `run` may neither block nor nest any deeper.
 template <class Policy> class group_state final : public help_desk<typename Policy::sync>::member {
   using sync = typename Policy::sync;
   using tasks = ring_of<Policy>;
@@ -3278,8 +3290,8 @@ template <class Policy> class group_state final : public help_desk<typename Poli
     std::unique_ptr<stored_task> next;
   };
 
-  /// A thread that runs tasks of this group counts as a worker meanwhile. The first thread that ever
-  /// does has a place of its own for that, since most groups have one.
+  /// A thread that runs tasks of this group counts as a worker meanwhile. The first thread that
+  /// ever does has a place of its own for that, since most groups have one.
   class running_thread {
    public:
     explicit running_thread(group_state& of) : of_(of) {
@@ -3552,27 +3564,28 @@ template <class Policy> class basic_group {
   basic_group(const basic_group&) = delete;
   basic_group& operator=(const basic_group&) = delete;
 
-  /// Adds a task. Refusals: empty_task; canceled, after a failure or a stop; closed, with on_workers
-  /// and the pool closed; full, when 32 tasks wait. Never blocks.
+  /// Adds a task. Refusals: empty_task; canceled, after a failure or a stop; closed, with
+  /// on_workers and the pool closed; full, when 32 tasks wait. Never blocks.
   template <detail::callable F>
   [[nodiscard]] std::error_code try_do(F&& f, source_location where = source_location::current()) {
     return submit<F&&>(f, where, [this](auto& parcel) { return state_->offer(parcel); });
   }
 
-  /// Adds a task; where there is no room, runs it on the caller before it returns: never call it with
-  /// a lock that the task needs. Nests 64 deep on a thread, beyond which the task waits in storage
-  /// that grows. With a limit that is reached, blocks until there is room or the group stops
-  /// (canceled), or, inside a task of this pool, stores the task. With on_workers, blocks until there
-  /// is room, the pool is closed or the group stops; on a worker without room: would_deadlock.
+  /// Adds a task; where there is no room, runs it on the caller before it returns: never call it
+  /// with a lock that the task needs. Nests 64 deep on a thread, beyond which the task waits in
+  /// storage that grows. With a limit that is reached, blocks until there is room or the group
+  /// stops (canceled), or, inside a task of this pool, stores the task. With on_workers, blocks
+  /// until there is room, the pool is closed or the group stops; on a worker without room:
+  /// would_deadlock.
   template <detail::callable F>
   [[nodiscard]] std::error_code run(F&& f, source_location where = source_location::current()) {
     return submit<F&&>(f, where, [this](auto& parcel) { return state_->run(parcel); });
   }
 
   /// Runs the group's unstarted tasks, sleeps until those that others started have ended, then
-  /// rethrows the first failure, once. Else answers success, or canceled when a task of the group was
-  /// ever skipped. Never runs a task of anybody else. With on_workers only sleeps; then, on a worker:
-  /// would_deadlock.
+  /// rethrows the first failure, once. Else answers success, or canceled when a task of the group
+  /// was ever skipped. Never runs a task of anybody else. With on_workers only sleeps; then, on a
+  /// worker: would_deadlock.
   std::error_code wait() { return outcome(state_->wait(detail::no_deadline)); }
 
   /// The same, for `duration` or until `deadline` at most, though a task that it runs is not cut
