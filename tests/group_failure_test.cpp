@@ -122,15 +122,18 @@ TEST(GroupFailure, OfATaskThatRunsOnTheCallerIsKeptForWait) {
   EXPECT_EQ(thrown_by_wait(g), "on the caller");
 }
 
-TEST(GroupFailure, IsNoFailureOfThePool) {
-  pool p;
+TEST(GroupFailure, IsCountedAndNotReportedWhereWaitTellsIt) {
+  int reported = 0;
+  pool p{{.on_error = [&](const fanout::error_info&) { ++reported; }}};
   {
     group g{p};
     add(g, [] { fail("mine"); });
     EXPECT_EQ(thrown_by_wait(g), "mine");
   }
   p.close();
-  EXPECT_EQ(p.stats().failed, 0u);
+  EXPECT_EQ(p.stats().failed, 1u);
+  EXPECT_EQ(p.stats().completed, 0u);
+  EXPECT_EQ(reported, 0);
 }
 
 TEST(GroupFailure, IsSeenByOneOfTwoWaiters) {
