@@ -18,8 +18,8 @@
 //
 // Beside try_do: do_wait, deadlines, bulk; do_evict, which drops the oldest; submit() for a future,
 // also with backpressure; co_await schedule(); groups, which wait for a set of tasks and stop it at
-// the first failure; a context that follows a task; purge(); closing by a deadline or a token, after
-// which what was dropped has been counted and told (discardable).
+// the first failure; a context that follows a task; purge(), and closing by a deadline or a token:
+// what they drop is counted, and told if it is discardable.
 //
 // Ordering. A submission happens before its task's run. The run and the destruction of a task, its
 // context scope and its error handler happen before the return of the close, wait_idle, wait or
@@ -891,7 +891,8 @@ namespace detail {
 /// A worker runs, searches, naps or sleeps. One word says whether somebody searches, whether the
 /// one that searches naps, and how many sleep. At most one worker searches; the others go to sleep.
 /// A submitter wakes a sleeper only when nobody searches, and does the accounting for it (one
-/// sleeper less, one searcher, one permit), so that a burst costs one wake.
+/// sleeper less, one searcher, one permit), so that a burst costs one wake. Who is woken and finds
+/// several tasks wakes others.
 ///
 /// With a delay, the searcher that finds nothing naps while work keeps coming: it looks once a
 /// delay, and submitters need not wake anybody. A submitter ends the nap (kicks) when its task is
@@ -951,6 +952,14 @@ template <class Sync> class idle_protocol {
     if (before >= one_sleeping && ready()) wake();
   }
 
+  /// A worker that was woken found a task, and several more wait: wakes another one, beside the
+  /// searcher that end_search woke, so that a burst wakes a tree of sleepers and not a chain.
+  void wake_beside() noexcept {
+    if (!claim_sleeper(0)) return;
+    permits_.fetch_add(plain_permit, release);  // (3)
+    Sync::unpark_one(permits_);
+  }
+
   /// The searcher, which found nothing, naps if work keeps coming, over a ring of `tasks` that is
   /// empty while nobody is `awaited`; false if it should sleep. It is the searcher afterwards.
   template <class Tasks, class Awaited> bool nap(const Tasks& tasks, Awaited awaited) noexcept {
@@ -979,44 +988,50 @@ template <class Sync> class idle_protocol {
   }
 
   /// Sleeps until woken; returns at once when something is ready and nobody else searches for it.
-  /// The caller is the searcher afterwards.
-  template <class Ready> void sleep(bool is_searching, Ready ready) noexcept {
+  /// Says whether the caller is the searcher afterwards.
+  template <class Ready> bool sleep(bool is_searching, Ready ready) noexcept {
     word_.fetch_add(is_searching ? one_sleeping - searching : one_sleeping, seq_cst);  // (A) (14)
-    if (ready() && claim_sleeper()) return;  // woken by itself
-    while (!take_permit()) Sync::park(permits_, 0);
-    if (delay_ == delay_.zero()) return;
+    if (ready() && claim_sleeper(searching)) return true;  // woken by itself
+    std::uint32_t permit = 0;
+    while ((permit = take_permit()) == 0) Sync::park(permits_, 0);
+    if (permit == plain_permit) return false;
+    if (delay_ == delay_.zero()) return true;
     const steady_time now = Sync::now();
     if (now - woken_at_ < delay_) nap_until_ = now + delay_;
     woken_at_ = now;
+    return true;
   }
 
  private:
-  static constexpr std::uint32_t searching = 1, napping = 2, one_sleeping = 4;
+  static constexpr std::uint32_t searching = 1, napping = 2, one_sleeping = 4;  // of word_
+  static constexpr std::uint32_t search_permit = 1,
+                                 plain_permit = 2;  // of permits_; one of the first
 
-  /// Turns a sleeper into the searcher, unless somebody searches or nobody sleeps.
-  bool claim_sleeper() noexcept {
+  /// Takes a sleeper from the count; `role` is searching, which only one may have, or 0.
+  bool claim_sleeper(std::uint32_t role) noexcept {
     std::uint32_t word = word_.load(relaxed);
-    while (word >= one_sleeping && (word & searching) == 0) {
-      if (word_.compare_exchange_weak(word, word - one_sleeping + searching, acq_rel,  // (14)
-                                      relaxed)) {
-        return true;
+    while (word >= one_sleeping && (word & role) == 0) {
+      if (word_.compare_exchange_weak(word, word - one_sleeping + role, acq_rel, relaxed)) {
+        return true;  // (14)
       }
     }
     return false;
   }
 
-  bool take_permit() noexcept {
+  /// A permit, with the search if there is one with it; 0: none.
+  std::uint32_t take_permit() noexcept {
     std::uint32_t permits = permits_.load(relaxed);
     while (permits != 0) {
-      if (permits_.compare_exchange_weak(permits, permits - 1, acquire, relaxed))
-        return true;  // (3)
+      const std::uint32_t one = (permits & search_permit) != 0 ? search_permit : plain_permit;
+      if (permits_.compare_exchange_weak(permits, permits - one, acquire, relaxed))
+        return one;  // (3)
     }
-    return false;
+    return 0;
   }
 
   void wake() noexcept {
-    if (!claim_sleeper()) return;
-    permits_.fetch_add(1, release);  // (3)
+    if (!claim_sleeper(searching)) return;
+    permits_.fetch_add(search_permit, release);  // (3)
     Sync::unpark_one(permits_);
   }
 
@@ -1047,12 +1062,14 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
     return tasks.has_claims() || self.is_asked() || (self.is_stopping() && self.is_over());
   };
   constexpr unsigned looks_of_a_run = 4;  // it has ended when so many found nothing
-  bool is_searching = false, is_running = false;
+  bool is_searching = false, is_running = false, was_woken = false;
   for (unsigned looks = 0;;) {
     typename Tasks::position p = 0;
     if (auto* first = tasks.claim_front(p); first != nullptr || self.is_asked()) {
       if (is_searching) idle.end_search(ready);
       is_searching = false;
+      if (std::exchange(was_woken, false) && tasks.pushed() - tasks.popped() > 1)
+        idle.wake_beside();
       if (!is_running) self.begin_run();
       is_running = true;
       for (unsigned left = tasks_per_turn; first != nullptr;) {
@@ -1082,8 +1099,8 @@ void worker_main(Tasks& tasks, idle_protocol<typename Policy::sync>& idle, Worke
                idle.nap(tasks, [&] { return self.is_awaited() || self.is_asked(); })) {
       looks = 0;
     } else {
-      idle.sleep(is_searching, ready);
-      is_searching = true;
+      is_searching = idle.sleep(is_searching, ready);
+      was_woken = true;
       looks = 0;
     }
   }
