@@ -1356,6 +1356,7 @@ class closing {
  public:
   closing(const insiders& pool, insiders::thread_id who) : pool_(pool), who_(who) {
     const std::lock_guard hold(all_.mutex);  // (11)
+    for (closing* one = all_.first; one != nullptr; one = one->next_) one->is_seen_ = false;
     is_circular_ = pool.contains(who) || waits_for_this_thread(pool);
     if (!is_circular_) next_ = std::exchange(all_.first, this);
   }
@@ -1384,11 +1385,10 @@ class closing {
   /// Whether the end of `pool` waits for this thread: through threads inside it that wait for
   /// others.
   bool waits_for_this_thread(const insiders& pool) const noexcept {
-    for (const closing* other = all_.first; other != nullptr; other = other->next_) {
-      const bool is_inside = other->who_ != who_ && other->began_inside(pool);
-      if (is_inside && (other->pool_.contains(who_) || waits_for_this_thread(other->pool_))) {
-        return true;
-      }
+    for (closing* other = all_.first; other != nullptr; other = other->next_) {
+      if (other->is_seen_ || other->who_ == who_ || !other->began_inside(pool)) continue;
+      other->is_seen_ = true;
+      if (other->pool_.contains(who_) || waits_for_this_thread(other->pool_)) return true;
     }
     return false;
   }
@@ -1408,6 +1408,7 @@ class closing {
   const insiders::thread_id who_;
   closing* next_ = nullptr;
   bool is_circular_ = false;
+  bool is_seen_ = false;  // in the search that goes on
 };
 
 /// What a forked child, which has none of the workers, must know of its parent's pools. Those of
@@ -1526,20 +1527,29 @@ template <class Policy> struct alignas(cache_line) slot {
 
 template <class Policy> using ring_of = ring<slot<Policy>, typename Policy::sync>;
 
-/// Memory for slots that were never used: zeros, which the system brings when they are touched.
+/// Slots that were never used: memory of zeros, which the system brings when it is touched. Atomics
+/// that must be made, as a model checker's, are made.
 template <class Slot> class fresh_slots {
+  static constexpr bool are_made = !std::is_trivially_destructible_v<Slot>;
+
  public:
   /// Throws: std::bad_alloc.
-  explicit fresh_slots(std::size_t count) : block_(std::calloc(count + 1, sizeof(Slot))) {
-    if (block_ != nullptr) return;
+  explicit fresh_slots(std::size_t count)
+      : count_(count), block_(std::calloc(count + 1, sizeof(Slot))) {
+    if (block_ == nullptr) {
 #if defined(__cpp_exceptions)
-    throw std::bad_alloc();
+      throw std::bad_alloc();
 #else
-    std::fputs("fanout: no memory for options::buffer\n", stderr);
-    std::abort();
+      std::fputs("fanout: no memory for options::buffer\n", stderr);
+      std::abort();
 #endif
+    }
+    if constexpr (are_made) std::uninitialized_value_construct_n(get(), count);
   }
-  ~fresh_slots() { std::free(block_); }
+  ~fresh_slots() {
+    if constexpr (are_made) std::destroy_n(get(), count_);
+    std::free(block_);
+  }
   fresh_slots(const fresh_slots&) = delete;
   fresh_slots& operator=(const fresh_slots&) = delete;
 
@@ -1549,6 +1559,7 @@ template <class Slot> class fresh_slots {
   }
 
  private:
+  const std::size_t count_;
   void* const block_;
 };
 
@@ -2096,7 +2107,7 @@ template <class Sync> class help_desk {
   struct listed_links : links {};
 
  public:
-  enum class place : std::uint8_t { off, listed, stalled };
+  enum place : std::uint32_t { off, listed, stalled };
 
   /// What a group's tasks came to. At rest begun == ended.
   struct totals {
@@ -2122,7 +2133,7 @@ template <class Sync> class help_desk {
 
    private:
     friend help_desk;
-    atomic<place> place_{place::off};
+    atomic<place> place_{off};
     // Under the desk's mutex.
     unsigned references_ = 1;  // of the owner and of the visitors
     unsigned visitors_ = 0;
@@ -2144,11 +2155,17 @@ template <class Sync> class help_desk {
     if (is_shut_) m.shut();
   }
 
-  /// Puts the group in its place; whether it is listed now.
-  bool update(member& m) noexcept {
+  /// What a change of a group's place asks for.
+  struct change {
+    bool is_listed = false;   // a worker is to be woken
+    bool ends_spell = false;  // somebody may wait for that
+  };
+
+  /// Puts the group in its place.
+  change update(member& m) noexcept {
     const lock hold(mutex_);  // (9)
     place_anew(m);
-    return m.place_.load(relaxed) == place::listed;  // relaxed: under the mutex
+    return {m.place_.load(relaxed) == listed, settle(m)};  // relaxed: under the mutex
   }
 
   /// The next group that is listed, for leave(); null: none is.
@@ -2185,18 +2202,21 @@ template <class Sync> class help_desk {
     std::unique_lock hold(mutex_);  // (9)
     add(retired_, m.count());
     static_cast<live_links&>(m).leave();
-    put(m, place::off);
+    put(m, off);
     return drop(m, hold);
   }
 
-  /// Groups that run on workers only accept nothing more.
-  void shut() noexcept {
+  /// Groups that run on workers only accept nothing more. Whether a busy spell ended.
+  bool shut() noexcept {
     const lock hold(mutex_);  // (9)
     is_shut_ = true;
-    for_each([this](member& m) {
+    bool ends_spell = false;
+    for_each([&](member& m) {
       m.shut();
       place_anew(m);  // a task is not forgotten whose submitter has not come to list it
+      ends_spell = settle(m) || ends_spell;
     });
+    return ends_spell;
   }
 
   totals count() const noexcept {
@@ -2238,45 +2258,50 @@ template <class Sync> class help_desk {
     return m;
   }
   bool drop(member& m, std::unique_lock<typename Sync::mutex>& hold) noexcept {
-    const bool ends = m.is_busy_ && m.visitors_ == 0 && m.place_.load(relaxed) == place::off;
-    if (ends) {
-      m.is_busy_ = false;
-      ended_.store(ended_.load(relaxed) + 1, seq_cst);  // relaxed: under the mutex
-    }
+    const bool ends = settle(m);
     const bool is_last = --m.references_ == 0;
     hold.unlock();
     if (is_last) m.destroy();
     return ends;
   }
 
+  /// Ends a busy spell, if it is over.
+  bool settle(member& m) noexcept {
+    const bool ends = m.is_busy_ && m.visitors_ == 0 && m.place_.load(relaxed) == off;
+    if (!ends) return false;
+    m.is_busy_ = false;
+    ended_.store(ended_.load(relaxed) + 1, seq_cst);  // relaxed: under the mutex
+    return true;
+  }
+
   /// Each change is followed by a look whether it was right.
   void place_anew(member& m) noexcept {
     for (;;) {
       if (!m.has_unstarted()) {
-        put(m, place::off);
+        put(m, off);
         if (!m.has_unstarted()) return;  // (F)
       } else if (!m.may_start()) {
-        put(m, place::stalled);
+        put(m, stalled);
         if (!m.may_start()) return;  // (J)
       } else {
-        return put(m, place::listed);
+        return put(m, listed);
       }
     }
   }
   void put(member& m, place now) noexcept {
     const place before = m.place_.load(relaxed);  // relaxed: under the mutex
     if (before == now) return;
-    if (now != place::off && !std::exchange(m.is_busy_, true)) {
+    if (now != off && !std::exchange(m.is_busy_, true)) {
       begun_.store(begun_.load(relaxed) + 1, seq_cst);
     }
     m.place_.store(now, seq_cst);  // (F) (J)
-    const std::uint32_t listed = listed_.load(relaxed);
-    if (now == place::listed) {
+    const std::uint32_t length = listed_.load(relaxed);
+    if (now == listed) {
       static_cast<listed_links&>(m).join_before(list_);
-      listed_.store(listed + 1, seq_cst);  // (A) (B) (G)
-    } else if (before == place::listed) {
+      listed_.store(length + 1, seq_cst);  // (A) (B) (G)
+    } else if (before == listed) {
       static_cast<listed_links&>(m).leave();
-      listed_.store(listed - 1, seq_cst);
+      listed_.store(length - 1, seq_cst);
     }
   }
 
@@ -2684,13 +2709,16 @@ template <class Policy> class basic_pool {
   /// Closes to new work, which wakes every blocked submitter.
   void shut() noexcept {
     ring_.close();
-    help_.shut();
+    if (help_.shut()) tell_idlers();
     room_.notify_closed();
   }
 
   /// A group has unstarted tasks that no worker may know of.
   void call_help(typename help_desk::member& of) noexcept {
-    if (!inheritance_.is_foreign() && help_.update(of)) idle_.notify(0, at_once);
+    if (inheritance_.is_foreign()) return;
+    const auto change = help_.update(of);
+    if (change.is_listed) idle_.notify(0, at_once);
+    if (change.ends_spell) help_ended();
   }
   /// After a busy spell of a group ended.
   void help_ended() noexcept {
@@ -3151,7 +3179,6 @@ template <class Policy> class group_state final : public help_desk<typename Poli
   using tasks = ring_of<Policy>;
   using position = typename tasks::position;
   using help_desk = detail::help_desk<sync>;
-  using place = typename help_desk::place;
   using totals = typename help_desk::totals;
   template <class T> using atomic = typename sync::template atomic<T>;
 
@@ -3380,7 +3407,7 @@ template <class Policy> class group_state final : public help_desk<typename Poli
   /// After a task was stored: somebody will run it, a waiter or a worker.
   void stored() noexcept {
     waiters_.notify_all();  // (E): a sleeping waiter looks again
-    if (this->where() == place::off) pool_.call_help(*this);
+    if (this->where() == help_desk::off) pool_.call_help(*this);
   }
 
   template <class Parcel> void store_beside(Parcel& parcel) {
@@ -3503,7 +3530,7 @@ template <class Policy> class group_state final : public help_desk<typename Poli
   void give_place() noexcept {
     if (limit_ == 0) return;
     running_.fetch_sub(1, seq_cst);  // (J)
-    if (this->where() == place::stalled) pool_.call_help(*this);
+    if (this->where() == help_desk::stalled) pool_.call_help(*this);
     waiters_.notify_all();
     room_.notify_not_full();
   }

@@ -1,4 +1,4 @@
-// Groups: a waiter against the tickets that the pool runs.
+// Groups: a waiter against the workers that help.
 
 #include "model.hpp"
 
@@ -9,10 +9,7 @@ template <class Self, int Threads, int Workers, std::size_t Buffer>
 class grouped : public model::scenario<Self, Threads, Workers, Buffer> {
  public:
   using group_type = fanout::basic_group<model::policy>;
-  void prepare() {
-    this->checks_tasks = false;
-    group.emplace(*this->pool);
-  }
+  void prepare() { group.emplace(*this->pool); }
   void finish() { group.reset(); }
 
  protected:
@@ -22,7 +19,7 @@ class grouped : public model::scenario<Self, Threads, Workers, Buffer> {
   std::optional<group_type> group;
 };
 
-/// The waiter runs what no ticket does, sleeps until the rest has ended, and sees all of it.
+/// The waiter runs what no worker does, sleeps until the rest has ended, and sees all of it.
 template <class Self, int Workers, std::size_t Buffer, unsigned Tasks>
 class waited : public grouped<Self, 1, Workers, Buffer> {
  public:
@@ -33,14 +30,14 @@ class waited : public grouped<Self, 1, Workers, Buffer> {
     static_cast<void>(this->pool->close());
   }
 };
-struct group_wait_against_tickets : waited<group_wait_against_tickets, 1, 1, 2> {};
+struct group_wait_against_a_worker : waited<group_wait_against_a_worker, 1, 1, 2> {};
 struct group_wait_against_two_workers : waited<group_wait_against_two_workers, 2, 2, 2> {};
-FANOUT_MODEL_SCENARIO(group_wait_against_tickets);
+FANOUT_MODEL_SCENARIO(group_wait_against_a_worker);
 FANOUT_MODEL_SCENARIO(group_wait_against_two_workers);
 
-/// Nobody waits: the tickets alone run every task.
+/// Nobody waits: the workers alone run every task.
 template <class Self, int Producers, int Workers, unsigned Each>
-class tickets : public grouped<Self, Producers, Workers, 2> {
+class helped : public grouped<Self, Producers, Workers, 2> {
  public:
   void run(int index) {
     for (unsigned i = 0; i < Each; ++i) {
@@ -54,12 +51,12 @@ class tickets : public grouped<Self, Producers, Workers, 2> {
   }
   model::gate all_ran{Producers * static_cast<int>(Each)};
 };
-struct tickets_alone : tickets<tickets_alone, 1, 1, 3> {};
-struct tickets_of_two_producers : tickets<tickets_of_two_producers, 2, 1, 1> {};
-struct tickets_on_two_workers : tickets<tickets_on_two_workers, 1, 2, 2> {};
-FANOUT_MODEL_SCENARIO(tickets_alone);
-FANOUT_MODEL_SCENARIO(tickets_of_two_producers);
-FANOUT_MODEL_SCENARIO(tickets_on_two_workers);
+struct helped_group : helped<helped_group, 1, 1, 3> {};
+struct helped_group_of_two_producers : helped<helped_group_of_two_producers, 2, 1, 1> {};
+struct helped_group_on_two_workers : helped<helped_group_on_two_workers, 1, 2, 2> {};
+FANOUT_MODEL_SCENARIO(helped_group);
+FANOUT_MODEL_SCENARIO(helped_group_of_two_producers);
+FANOUT_MODEL_SCENARIO(helped_group_on_two_workers);
 
 /// A task adds another while the waiter may be asleep.
 struct group_task_adds_a_task : grouped<group_task_adds_a_task, 1, 1, 1> {
@@ -93,13 +90,12 @@ struct failing_group : grouped<failing_group, 1, 1, 2> {
   void run(int) {
     add(0, [] { throw 1; });
     add(1);
-    int failures = 0;
     try {
       group->wait();
     } catch (int) {
-      ++failures;
+      ++rethrown;
     }
-    model::check(failures == 1, "wait rethrows the first failure");
+    model::check(rethrown == 1, "wait rethrows the first failure");
     model::check(tasks.has_run(1) != (tasks.was_accepted(1) && group->skipped() == 1) ||
                      !tasks.was_accepted(1),
                  "a task of a failed group runs or is skipped and counted");
@@ -119,7 +115,7 @@ struct group_ends_after_wait : grouped<group_ends_after_wait, 1, 1, 1> {
 };
 FANOUT_MODEL_SCENARIO(group_ends_after_wait);
 
-/// Closing while a group works: a refused ticket costs no task.
+/// Closing while a group works: what is refused help costs no task.
 struct group_against_close : grouped<group_against_close, 2, 1, 1> {
   void run(int index) {
     if (index == 1) {
