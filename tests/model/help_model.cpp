@@ -171,6 +171,45 @@ struct limited_group_without_a_waiter : helping<limited_group_without_a_waiter, 
 FANOUT_MODEL_SCENARIO(limited_group);
 FANOUT_MODEL_SCENARIO(limited_group_without_a_waiter);
 
+/// A waiter whose time is over gives its place back while a task is left: a worker comes for it.
+struct limited_group_with_a_late_waiter : helping<limited_group_with_a_late_waiter, 1, 1, 1> {
+  void run(int) {
+    add(0, [this] { ran.arrive(); });
+    add(1, [this] { ran.arrive(); });
+    static_cast<void>(group->wait_until(fanout::detail::steady_time()));
+    ran.wait();
+    close_when_all_did();
+  }
+  model::gate ran{2};
+};
+FANOUT_MODEL_SCENARIO(limited_group_with_a_late_waiter);
+
+/// The same, while the worker is held: the other waiter comes.
+struct limited_group_with_two_waiters : helping<limited_group_with_two_waiters, 2, 1, 1> {
+  void prepare() {
+    helping::prepare();
+    try_do(2, [this] { released.wait(); });
+  }
+  void run(int index) {
+    if (index == 0) {
+      add(0);
+      add(1);
+      added.arrive();
+      static_cast<void>(group->wait_until(fanout::detail::steady_time()));
+      done.arrive();
+    } else {
+      added.wait();
+      group->wait();
+      tasks.sees(0);
+      tasks.sees(1);
+      released.arrive();
+      close_when_all_did();
+    }
+  }
+  model::gate added{1}, released{1};
+};
+FANOUT_MODEL_SCENARIO(limited_group_with_two_waiters);
+
 /// One decides: accepted and run before the last worker ends, or closed and untouched.
 template <class Self, int Workers>
 class group_on_workers_against : public helping<Self, 2, Workers, 0, true> {
