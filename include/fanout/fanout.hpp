@@ -108,6 +108,21 @@
 #include <sys/syscall.h>
 #endif
 
+// What clang's -Weverything has against C++20 on principle: templates of the standard without their
+// arguments, constinit, virtual functions in a header, and objects that are never destroyed.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wc++20-compat"
+#pragma clang diagnostic ignored "-Wctad-maybe-unsupported"
+#pragma clang diagnostic ignored "-Wweak-vtables"
+#pragma clang diagnostic ignored "-Wglobal-constructors"
+#pragma clang diagnostic ignored "-Wexit-time-destructors"
+#endif
+
+// A macro of curses; the only one of the known that meets a name of this header.
+#pragma push_macro("move")
+#undef move
+
 #if defined(__cpp_exceptions)
 #define FANOUT_TRY try
 #define FANOUT_CATCH_ALL catch (...)
@@ -230,7 +245,9 @@ struct source_location {
                                            const char* function = __builtin_FUNCTION(),
                                            std::uint_least32_t line = __builtin_LINE()) noexcept {
     source_location here;
-    here.file_ = file, here.function_ = function, here.line_ = line;
+    here.file_ = file;
+    here.function_ = function;
+    here.line_ = line;
     return here;
   }
   constexpr const char* file_name() const noexcept { return file_; }
@@ -561,6 +578,17 @@ struct native_sync {
 #endif
 };
 
+/// As std::to_string, whose table of digits keeps a plugin from being unloaded.
+template <class T> std::string decimal(T value) {
+  char text[24];
+  if constexpr (std::is_signed_v<T>) {
+    std::snprintf(text, sizeof text, "%lld", static_cast<long long>(value));
+  } else {
+    std::snprintf(text, sizeof text, "%llu", static_cast<unsigned long long>(value));
+  }
+  return text;
+}
+
 /// Where UTF-8 text may be cut: the first character that begins at `at` or behind it.
 inline std::size_t next_character(std::string_view text, std::size_t at) noexcept {
   while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0u) == 0x80u) ++at;
@@ -583,7 +611,7 @@ inline std::string shortened(std::string_view text, std::size_t size) {
 inline void name_this_thread([[maybe_unused]] const std::string& pool,
                              [[maybe_unused]] std::size_t worker) {
 #if defined(__linux__) || defined(__APPLE__)
-  const std::string suffix = '/' + std::to_string(worker);
+  const std::string suffix = '/' + decimal(worker);
   const std::string name = shortened(pool, 15 - suffix.size()) + suffix;
 #if defined(__linux__)
   ::pthread_setname_np(::pthread_self(), name.c_str());
@@ -1144,7 +1172,10 @@ concept time_point = requires(const T& tp) { deadline_at(tp); };
 template <class Sync>
 bool wait_once(typename Sync::condition_variable& on, std::unique_lock<typename Sync::mutex>& hold,
                steady_time deadline) {
-  if (deadline == no_deadline) return on.wait(hold), true;
+  if (deadline == no_deadline) {
+    on.wait(hold);
+    return true;
+  }
   // What a 32-bit time_t cannot hold is reached in steps.
   const steady_time step = smaller(deadline, Sync::now() + std::chrono::hours(24));
   return on.wait_until(hold, step) == std::cv_status::no_timeout || step != deadline;
@@ -1187,21 +1218,28 @@ template <class Sync> class room_waiters {
   errc wait(steady_time deadline, Attempt attempt, IsStopped is_stopped) {
     lock hold(mutex_);  // (5)
     count(1);
-    for (bool in_time = true;;) {
+    errc answer = errc::full;
+    for (bool in_time = true; answer == errc::full;) {
       hold.unlock();
-      const errc answer = attempt();
+      answer = attempt();
       hold.lock();  // (5)
-      if (answer != errc::full) return leave(), answer;
-      if (is_stopped()) return leave(), errc::canceled;
-      if (!in_time) return leave(), errc::timed_out;
-      while (calls_ == 0 && in_time && !is_stopped()) {
-        in_time = wait_once<Sync>(not_full_, hold, deadline);
-      }
-      if (calls_ != 0) {
-        --calls_;
-        count(1);  // before it tries
+      if (answer != errc::full) continue;
+      if (is_stopped()) {
+        answer = errc::canceled;
+      } else if (!in_time) {
+        answer = errc::timed_out;
+      } else {
+        while (calls_ == 0 && in_time && !is_stopped()) {
+          in_time = wait_once<Sync>(not_full_, hold, deadline);
+        }
+        if (calls_ != 0) {
+          --calls_;
+          count(1);  // before it tries
+        }
       }
     }
+    leave();
+    return answer;
   }
 
  private:
@@ -2126,10 +2164,7 @@ template <class Sync> class help_desk {
     virtual void shut() noexcept = 0;                 // the pool is closed
     virtual totals count() const noexcept = 0;
     virtual bool is_run_by(std::thread::id who) const noexcept = 0;
-    virtual void destroy() noexcept = 0;
-
-   protected:
-    ~member() = default;
+    virtual ~member() = default;  // by the desk, when nobody refers to it
 
    private:
     friend help_desk;
@@ -2261,7 +2296,7 @@ template <class Sync> class help_desk {
     const bool ends = settle(m);
     const bool is_last = --m.references_ == 0;
     hold.unlock();
-    if (is_last) m.destroy();
+    if (is_last) delete &m;
     return ends;
   }
 
@@ -2438,7 +2473,7 @@ template <class Policy> class basic_pool {
   /// Never blocks: in a loop, prefer submit_wait. Throws: std::bad_alloc for the shared state.
   template <detail::callable F>
   [[nodiscard]] auto submit(F&& f, source_location where = source_location::current()) {
-    return promise<F&&>(f, where, [this](auto& task) { return offer(task, at_once); });
+    return promise<F&&>(f, where, [this](auto& task) { return this->offer(task, at_once); });
   }
 
   /// The same, blocking as do_wait, try_do_for and try_do_until do.
@@ -2565,14 +2600,14 @@ template <class Policy> class basic_pool {
 
   static options checked(options opts) {
     if (opts.workers - 1 >= 32767) {
-      detail::refuse_option("workers", std::to_string(opts.workers), "1 to 32767");
+      detail::refuse_option("workers", detail::decimal(opts.workers), "1 to 32767");
     }
     if (opts.buffer - 1 >= 2147483647) {
-      detail::refuse_option("buffer", std::to_string(opts.buffer), "1 to 2147483647");
+      detail::refuse_option("buffer", detail::decimal(opts.buffer), "1 to 2147483647");
     }
     constexpr std::chrono::nanoseconds hour = std::chrono::hours(1);
     if (opts.wake_delay < hour.zero() || opts.wake_delay > hour) {
-      detail::refuse_option("wake_delay", std::to_string(opts.wake_delay.count()) + " ns",
+      detail::refuse_option("wake_delay", detail::decimal(opts.wake_delay.count()) + " ns",
                             "0 to 3600000000000 ns");
     }
     if (opts.name.empty()) opts.name = "anonymous";
@@ -3206,12 +3241,14 @@ template <class Policy> class group_state final : public help_desk<typename Poli
   template <class Parcel> errc run(Parcel& parcel) {
     errc answer = offer(parcel);
     if (answer != errc::full) return answer;
-    if (!on_workers_ && nested_runs < most_nested_runs && take_place()) {
-      return run_here(parcel), errc{};
-    }
-    if (limit_ == 0 && !on_workers_) return store_beside(parcel), errc{};
-    if (pool_.is_inside()) {
-      return on_workers_ ? errc::would_deadlock : (store_beside(parcel), errc{});
+    if (on_workers_) {
+      if (pool_.is_inside()) return errc::would_deadlock;
+    } else if (nested_runs < most_nested_runs && take_place()) {
+      run_here(parcel);
+      return errc{};
+    } else if (limit_ == 0 || pool_.is_inside()) {
+      store_beside(parcel);
+      return errc{};
     }
     bool has_place = false;
     const auto attempt = [&] {
@@ -3303,9 +3340,12 @@ template <class Policy> class group_state final : public help_desk<typename Poli
         pool_.report(failure_.worker, failure_.where);
       }
     }
-    if (!is_enrolled_) return destroy();
     auto& of = pool_;
-    if (of.help_.retire(*this)) of.help_ended();
+    if (!is_enrolled_) {
+      delete this;
+    } else if (of.help_.retire(*this)) {
+      of.help_ended();
+    }
   }
 
  private:
@@ -3398,7 +3438,6 @@ template <class Policy> class group_state final : public help_desk<typename Poli
   bool is_run_by(std::thread::id who) const noexcept override {
     return first_runner_.load(relaxed) == who && first_depth_.load(relaxed) != 0;
   }
-  void destroy() noexcept override { delete this; }
 
   static std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept { return a < b ? b : a; }
 
@@ -3715,6 +3754,10 @@ template <class Pool> struct schedule_awaiter {
 }  // namespace FANOUT_ABI
 }  // namespace fanout
 
+#pragma pop_macro("move")
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
 #undef FANOUT_TRY
 #undef FANOUT_CATCH_ALL
 #undef FANOUT_POSIX
