@@ -343,8 +343,8 @@ TEST(Context, ThatCannotBeEnteredIsAFailureOfTheGroup) {
   EXPECT_THROW(g.wait(), std::runtime_error);
   p.close();
   EXPECT_FALSE(ran);
-  EXPECT_EQ(reported, 0) << "it is the group's";
-  EXPECT_EQ(p.stats().failed, 0u);
+  EXPECT_EQ(reported, 0) << "who waits is told";
+  EXPECT_EQ(p.stats().failed, 1u);
 }
 
 // --- Before get() returns

@@ -189,12 +189,12 @@ TEST(ThreadName, IsThePoolsWithTheIndex) {
   EXPECT_EQ(names("anonymous", 1), (strings{"anonymous/0"}));
 }
 
-TEST(ThreadName, IsCutToFifteenCharactersAndKeepsTheIndex) {
+TEST(ThreadName, KeepsFifteenCharactersOfBothEndsAndTheIndex) {
   EXPECT_EQ(names("thirteen-char", 1), (strings{"thirteen-char/0"}));
-  EXPECT_EQ(names("fourteen-chars", 1), (strings{"fourteen-char/0"}));
+  EXPECT_EQ(names("fourteen-chars", 1), (strings{"fourte~-chars/0"}));
   const auto eleven = names("a very long name indeed", 11);
-  EXPECT_EQ(eleven[9], "a very long n/9");
-  EXPECT_EQ(eleven[10], "a very long /10");
+  EXPECT_EQ(eleven[9], "a very~indeed/9");
+  EXPECT_EQ(eleven[10], "a ver~indeed/10");
 }
 
 TEST(ThreadName, IsSetBeforeTheStartHook) {

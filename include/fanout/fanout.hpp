@@ -1826,20 +1826,13 @@ template <class Policy, class Fn> class operation {
     } else if (by.discards) {
       drop(from, by);
     } else if constexpr (Policy::on_exception == on_exception::terminate) {
-      struct end_of_program {
-        bool returned = false;
-        ~end_of_program() {
-          if (!returned) std::terminate();
-        }
-      } end;
-      run(from, by);  // no handler and no noexcept frame below the task
-      end.returned = true;
+      static_cast<void>(run(from, by));
     } else {
       FANOUT_TRY {
         if constexpr (has_context) {
           run_in_context(from, by);
         } else {
-          FANOUT_TRY { run(from, by); }
+          FANOUT_TRY { static_cast<void>(run(from, by)); }
           FANOUT_CATCH_ALL { by.fail(); }
         }
       }
@@ -1957,6 +1950,22 @@ template <class Policy, class Fn> class operation {
   }
 #endif
 };
+
+/// Runs or drops the task of a slot.
+template <class Policy> void execute(slot<Policy>& from, execution<Policy>& by) {
+  if constexpr (Policy::on_exception == on_exception::terminate) {
+    struct end_of_program {
+      bool returned = false;
+      ~end_of_program() {
+        if (!returned) std::terminate();
+      }
+    } end;
+    from.execute(from, by);  // no handler and no noexcept frame below the task
+    end.returned = true;
+  } else {
+    from.execute(from, by);
+  }
+}
 
 /// Writes one line about the exception being handled to stderr: who threw it, of which worker.
 inline void complain(const std::string& pool, std::size_t worker, const char* who,
@@ -2730,14 +2739,14 @@ template <class Policy> class basic_pool {
   /// After a run has ended or tasks were dropped: tells who waits for idleness, if it is there. The
   /// last of several that end at a time sees the marks of the others cleared.
   void tell_idlers() noexcept {
-    if (idlers_.is_anybody() && is_idle()) idlers_.notify_all();
+    if (idlers_.value.is_anybody() && is_idle()) idlers_.value.notify_all();
   }
 
   std::error_code idle_until(detail::steady_time deadline) {
     if (inheritance_.is_foreign()) return make_error_code(errc::closed);
     if (is_inside()) return make_error_code(errc::would_deadlock);
     const auto idle = [this] { return is_idle(); };
-    const bool in_time = idle() || idlers_.wait(deadline, idle, [this] { idle_.kick(); });
+    const bool in_time = idle() || idlers_.value.wait(deadline, idle, [this] { idle_.kick(); });
     return make_error_code(in_time ? accepted : errc::timed_out);
   }
 
@@ -2745,7 +2754,7 @@ template <class Policy> class basic_pool {
   void shut() noexcept {
     ring_.close();
     if (help_.shut()) tell_idlers();
-    room_.notify_closed();
+    room_.value.notify_closed();
   }
 
   /// A group has unstarted tasks that no worker may know of.
@@ -2763,7 +2772,7 @@ template <class Policy> class basic_pool {
 
   /// Lets the workers end once the ring is drained. The first to wake wakes the next.
   void release_workers() noexcept {
-    for (auto& worker : workers_) worker.request_stop();  // (12)
+    for (auto& worker : workers_.value) worker.request_stop();  // (12)
     idle_.notify_closed();
   }
 
@@ -2791,19 +2800,12 @@ template <class Policy> class basic_pool {
   bool is_cut_ = false;    // by a token
   std::size_t ended_ = 0;  // workers
 
-  // Not destroyed in a forked child: threads that are not there wait in them, and cannot be joined.
-  union {
-    detail::room_waiters<sync> room_;
-  };
-  union {
-    detail::idle_waiters<sync> idlers_;
-  };
-  union {
-    typename sync::condition_variable close_changed_;
-  };
-  union {
-    std::vector<typename sync::thread> workers_;
-  };
+  // Destroyed by end_threads(), and not in a forked child: there threads that are not there wait in
+  // them, and nobody can join the workers.
+  detail::immortal<detail::room_waiters<sync>> room_;
+  detail::immortal<detail::idle_waiters<sync>> idlers_;
+  detail::immortal<typename sync::condition_variable> close_changed_;
+  detail::immortal<std::vector<typename sync::thread>> workers_;
   detail::inheritance inheritance_;  // a fork may come as soon as this is there
 };
 
@@ -2817,15 +2819,11 @@ basic_pool<Policy>::basic_pool(options opts)
     : options_(checked(std::move(opts))),
       slots_(options_.buffer),
       records_(std::make_unique<detail::worker_record<Policy>[]>(options_.workers + 1)),
-      room_(),
-      idlers_(),
-      close_changed_(),
-      workers_(),
       inheritance_([](void* p) noexcept { static_cast<basic_pool*>(p)->ring_.close(); }, this) {
   FANOUT_TRY {
-    workers_.reserve(options_.workers);
+    workers_.value.reserve(options_.workers);
     for (std::size_t i = 0; i < options_.workers; ++i) {
-      workers_.emplace_back([this, i](const auto& stop) { this->serve(i, stop); });  // (7)
+      workers_.value.emplace_back([this, i](const auto& stop) { this->serve(i, stop); });  // (7)
     }
   }
   FANOUT_CATCH_ALL {
@@ -2851,10 +2849,10 @@ template <class Policy> basic_pool<Policy>::~basic_pool() {
 
 /// Joins the workers, if they are not, and destroys what a forked child must not.
 template <class Policy> void basic_pool<Policy>::end_threads() noexcept {
-  std::destroy_at(&workers_);  // (7)
-  std::destroy_at(&close_changed_);
-  std::destroy_at(&idlers_);
-  std::destroy_at(&room_);
+  std::destroy_at(&workers_.value);  // (7)
+  std::destroy_at(&close_changed_.value);
+  std::destroy_at(&idlers_.value);
+  std::destroy_at(&room_.value);
 }
 
 // --- Submission
@@ -2865,7 +2863,8 @@ template <class Parcel>
 errc basic_pool<Policy>::wait_for_room(detail::steady_time deadline, const std::stop_token& stop,
                                        Parcel& parcel, bool is_urgent) {
   if (is_inside()) return errc::would_deadlock;
-  const std::stop_callback<std::function<void()>> on_stop(stop, [this] { room_.notify_stopped(); });
+  const std::stop_callback<std::function<void()>> on_stop(stop,
+                                                          [this] { room_.value.notify_stopped(); });
   const auto is_stopped = [&] { return stop.stop_requested(); };
   const auto attempt = [&] {
     for (;;) {
@@ -2877,7 +2876,7 @@ errc basic_pool<Policy>::wait_for_room(detail::steady_time deadline, const std::
     idle_.kick();
     return errc::full;
   };
-  return room_.wait(deadline, attempt, is_stopped);
+  return room_.value.wait(deadline, attempt, is_stopped);
 }
 
 template <class Policy>
@@ -2905,10 +2904,10 @@ errc basic_pool<Policy>::offer_evicting(Parcel& parcel) noexcept {
   auto& slot = ring_.at(claimed.victim);
   if (claimed.filled.count != 0) {
     exchange by(*this, parcel, claimed, slot);
-    slot.execute(slot, by);
+    detail::execute(slot, by);
   } else {
-    execution by(owner_, ring_, claimed.victim, &room_, slot, true);
-    slot.execute(slot, by);
+    execution by(owner_, ring_, claimed.victim, &room_.value, slot, true);
+    detail::execute(slot, by);
   }
   discarded_.fetch_add(1, detail::seq_cst);  // (I)
   tell_idlers();
@@ -2998,8 +2997,8 @@ template <class Policy> template <class Token> struct basic_pool<Policy>::duties
   std::size_t index;
   bool has_run = false;  // a task that was not discarded, since the last on_worker_idle
 
-  bool is_stopping() const { return stop.stop_requested(); }              // (12)
-  bool is_awaited() const noexcept { return pool.idlers_.is_anybody(); }  // (H)
+  bool is_stopping() const { return stop.stop_requested(); }                    // (12)
+  bool is_awaited() const noexcept { return pool.idlers_.value.is_anybody(); }  // (H)
   bool is_asked() const noexcept { return pool.help_.is_asked(); }
   bool is_over() const noexcept {
     const std::uint64_t helped = pool.help_.ended();
@@ -3020,15 +3019,15 @@ template <class Policy> template <class Token> struct basic_pool<Policy>::duties
   void run(detail::slot<Policy>& slot, position at) {
     // Relaxed: whoever saw the stop that follows the mark sees the mark (12). A worker that did not
     // may start one task more.
-    execution by(pool.owner_, pool.ring_, at, &pool.room_, slot,
+    execution by(pool.owner_, pool.ring_, at, &pool.room_.value, slot,
                  pool.discards_.load(detail::relaxed));
     if constexpr (Policy::timed) {
       std::optional<detail::steady_time> accepted_at;
       if (!by.discards) accepted_at = slot.accepted_at;
       const detail::timed_run<Policy> timing(record, true, slot.where, accepted_at);
-      slot.execute(slot, by);
+      detail::execute(slot, by);
     } else {
-      slot.execute(slot, by);
+      detail::execute(slot, by);
     }
     (by.discards ? record.discarded : by.failed ? record.failed : record.completed).add();
     if (!by.discards) has_run = true;
@@ -3056,9 +3055,9 @@ void basic_pool<Policy>::serve(std::size_t index, const Token& stop) {
   const std::lock_guard hold(close_mutex_);  // (6)
   if (++ended_ == options_.workers) {
     help_.end();
-    idlers_.notify_all();
+    idlers_.value.notify_all();
   }
-  close_changed_.notify_all();
+  close_changed_.value.notify_all();
 }
 
 // --- Waiting and closing
@@ -3077,8 +3076,8 @@ template <class Policy> std::size_t basic_pool<Policy>::discard_before(position 
   std::size_t count = 0;
   position at = 0;
   while (auto* const slot = ring_.claim_front_before(end, at)) {
-    execution by(owner_, ring_, at, &room_, *slot, true);
-    slot->execute(*slot, by);
+    execution by(owner_, ring_, at, &room_.value, *slot, true);
+    detail::execute(*slot, by);
     discarded_.fetch_add(1, detail::seq_cst);  // (I)
     ++count;
   }
@@ -3099,13 +3098,13 @@ std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline,
   const std::stop_callback<std::function<void()>> on_cut(cut, [this] {
     const std::lock_guard hold(close_mutex_);  // (6)
     is_cut_ = true;
-    close_changed_.notify_all();
+    close_changed_.value.notify_all();
   });
   std::unique_lock hold(close_mutex_);  // (6)
   if (phase_ != phase::open) {
     close_deadline_ = detail::smaller(close_deadline_, deadline);
-    close_changed_.notify_all();
-    while (phase_ != phase::closed) close_changed_.wait(hold);
+    close_changed_.value.notify_all();
+    while (phase_ != phase::closed) close_changed_.value.wait(hold);
     return make_error_code(errc::closed);
   }
   phase_ = phase::closing;
@@ -3117,7 +3116,7 @@ std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline,
   hold.lock();  // (6)
   bool in_time = true;
   while (ended_ != options_.workers && in_time && !is_cut_) {
-    in_time = detail::wait_once<sync>(close_changed_, hold, close_deadline_);
+    in_time = detail::wait_once<sync>(close_changed_.value, hold, close_deadline_);
   }
   const errc why = ended_ == options_.workers ? accepted
                    : in_time                  ? errc::canceled
@@ -3133,14 +3132,14 @@ std::error_code basic_pool<Policy>::close_by(detail::steady_time deadline,
       if (help_.leave(*visited)) help_ended();
     }
   }
-  for (auto& worker : workers_) worker.join();  // (7)
+  for (auto& worker : workers_.value) worker.join();  // (7)
   insiders_.end_workers();
   // Who purges or evicts may still be telling.
-  idlers_.wait(
+  idlers_.value.wait(
       detail::no_deadline, [this] { return is_idle(); }, [] {});
   hold.lock();  // (6)
   phase_ = phase::closed;
-  close_changed_.notify_all();
+  close_changed_.value.notify_all();
   return make_error_code(late ? why : accepted);
 }
 
@@ -3540,9 +3539,9 @@ template <class Policy> class group_state final : public help_desk<typename Poli
       const bool is_worker = worker != no_worker;
       const timed_run<Policy> timing(pool_.records_[is_worker ? worker : pool_.workers()],
                                      is_worker, s.where, accepted_at);
-      s.execute(s, by);
+      detail::execute(s, by);
     } else {
-      s.execute(s, by);
+      detail::execute(s, by);
     }
     if (by.failed && !by.discards) failed_.fetch_add(1, relaxed);
     ++here.ended;
