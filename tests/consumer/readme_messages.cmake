@@ -1,17 +1,8 @@
-# README.md's troubleshooting has every message that the header can give, in its words.
+# The page on troubleshooting has every message that the header can give, in its words.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 
 file(READ ${source}/include/fanout/fanout.hpp header)
-file(READ ${source}/README.md readme)
-set(heading "\n## Troubleshooting\n")
-string(FIND "${readme}" "${heading}" at)
-if(at EQUAL -1)
-  message(FATAL_ERROR "README.md has no section Troubleshooting")
-endif()
-string(SUBSTRING "${readme}" ${at} -1 readme)
-string(REPLACE "${heading}" "" readme "${readme}")
-string(FIND "${readme}" "\n## " end)
-string(SUBSTRING "${readme}" 0 ${end} readme)
+file(READ ${source}/examples/guide/troubleshooting.md readme)
 
 # Strings that stand side by side are one. What printf fills in parts a message.
 string(REGEX REPLACE "\"[ \n]+\"" "" header "${header}")

@@ -1,4 +1,4 @@
-# Each block of C++ in README.md compiles where readme_snippets.cpp.in has a place for it, without a
+# Each block of C++ in the pages compiles where readme_snippets.cpp.in has a place for it, without a
 # warning, and runs. The first is the quickstart, which readme_commands.cmake compiles.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/readme_blocks.cmake)
@@ -16,14 +16,14 @@ foreach(n IN LISTS blocks)
   set(place "//@ ${block_${n}_name}\n")
   string(FIND "${program}" "${place}" at)
   if(at EQUAL -1)
-    message(FATAL_ERROR "README.md:${block_${n}_line}: this block of C++ has no name, or \
+    message(FATAL_ERROR "${block_${n}_page}:${block_${n}_line}: this block of C++ has no name, or \
 readme_snippets.cpp.in has no place for the name \"${block_${n}_name}\"")
   endif()
-  string(REPLACE "${place}" "#line ${block_${n}_line} \"README.md\"\n${block_${n}}#line 1 \"after\"\n"
+  string(REPLACE "${place}" "#line ${block_${n}_line} \"${block_${n}_page}\"\n${block_${n}}#line 1 \"after\"\n"
     program "${program}")
 endforeach()
 if(program MATCHES "//@ [a-z_ ]+")
-  message(FATAL_ERROR "README.md has no block for the place ${CMAKE_MATCH_0}")
+  message(FATAL_ERROR "no page has a block for the place ${CMAKE_MATCH_0}")
 endif()
 file(WRITE ${scratch}/snippets.cpp "${program}")
 
