@@ -25,6 +25,10 @@ write_basic_package_version_file(
   ${PROJECT_BINARY_DIR}/fanout-config-version.cmake
   COMPATIBILITY SameMinorVersion
   ARCH_INDEPENDENT)
+# For pkg-config and what asks it, as Meson does. Its prefix is where the file lies.
+file(RELATIVE_PATH fanout_pc_prefix /${CMAKE_INSTALL_DATADIR}/pkgconfig /)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/fanout.pc.in ${PROJECT_BINARY_DIR}/fanout.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/fanout.pc DESTINATION ${CMAKE_INSTALL_DATADIR}/pkgconfig)
 install(
   FILES ${PROJECT_BINARY_DIR}/fanout-config.cmake ${PROJECT_BINARY_DIR}/fanout-config-version.cmake
   DESTINATION ${package_dir})

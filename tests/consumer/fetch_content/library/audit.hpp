@@ -1,0 +1,3 @@
+#include <fanout/fanout.hpp>
+
+int audited(fanout::pool& by);
