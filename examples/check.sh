@@ -68,6 +68,48 @@ END
     says out '12 tasks ran; the slowest took at least 50 ms: yes'
     ;;
 
+  finish_once_answers_each_call_once)
+    expect 0 "$program"
+    diff out - <<'END' || fail 'another story'
+call 1: unavailable: dropped
+call 2: unavailable: dropped
+call 3: unavailable: full
+call 4: unavailable: dropped
+call 5: unavailable: closed
+close: the deadline came first; 3 calls dropped, 1 refused for want of room
+END
+    ;;
+
+  write_behind_commits_what_came_together)
+    expect 0 "$program" rows.db 20000
+    says err 'a row is lost: UNIQUE constraint failed: rows.id'
+    [ "$(wc -l <err)" -eq 1 ] || fail 'another row is lost'
+    says out 'committed 19999'
+    [ "$(grep -c committed out)" -lt 2000 ] || fail 'hardly any rows share a transaction'
+    expect 0 "$program" rows.db count
+    says out '19999 rows'
+    ;;
+
+  write_behind_keeps_what_it_said_was_committed)
+    "$program" rows.db 5000000 >out 2>err &
+    until [ "$(grep -c committed out)" -ge 5 ] || ! kill -0 $!; do sleep 0.02; done
+    kill -KILL $!
+    wait $! || true
+    said=$(sed -n 's/^committed \([0-9]*\)$/\1/p' out | tail -n 1)
+    expect 0 "$program" rows.db count
+    found=$(sed -n 's/ rows$//p' out)
+    [ "$said" -gt 0 ] && [ "$found" -ge "$said" ] || fail "said $said, found $found"
+    ;;
+
+  write_behind_refuses_bad_arguments)
+    expect 2 "$program" rows.db
+    says err usage
+    expect 2 "$program" rows.db many
+    says err usage
+    expect 1 "$program" nowhere/rows.db 5
+    says err 'nowhere/rows.db: unable to open database file'
+    ;;
+
   trace_follows_two_hops)
     expect 0 "$program"
     diff out - <<'END' || fail 'another story'

@@ -29,7 +29,7 @@ row() {
   } END { exit !seen }' out || fail "the row $1 does not have: $2"
 }
 
-# serve ARGUMENT...: starts http_server on a free port; sets server (a process) and url.
+# serve ARGUMENT...: starts the server on a free port; sets server (a process) and url.
 serve() {
   start server.log "$program" 0 "$@"
   server=$pid
@@ -37,7 +37,7 @@ serve() {
   url=$(sed -n 's/listening on //p' server.log)
 }
 
-# ends STATUS: waits for http_server, whose last line goes to out.
+# ends STATUS: waits for the server, whose last line goes to out.
 ends() {
   status=0
   wait "$server" || status=$?
@@ -155,6 +155,33 @@ case $claim in
     serve
     expect 2 "$program" "${url##*:}"
     says err 'not to be had'
+    kill -TERM "$server"
+    ends 0
+    ;;
+
+  httplib_queue_sheds_and_answers_the_rest)
+    uses curl wrk
+    serve 1 2
+    wrk -t1 -c16 -d1 "$url/work" >wrk.log
+    [ "$(curl -s "$url/work")" = 'done' ] || fail 'no answer when the load is over'
+    kill -TERM "$server"
+    ends 0
+    refused=$(sed -n 's/.*Non-2xx or 3xx responses: //p' wrk.log)
+    all=$(sed -n 's/^ *\([0-9]*\) requests in.*/\1/p' wrk.log)
+    answered=$(sed -n 's/^\([0-9]*\) connections answered.*/\1/p' out)
+    shed=$(sed -n 's/.* \([0-9]*\) shed$/\1/p' out)
+    [ "$shed" -ge "${refused:-0}" ] && [ "${refused:-0}" -ge 1 ] || fail "$refused refused, $shed shed"
+    [ $((answered + shed)) -ge "$all" ] && [ "$answered" -ge 10 ] || fail "$answered answered of $all"
+    ;;
+
+  httplib_queue_refuses_bad_arguments)
+    expect 2 "$program"
+    says err usage
+    expect 2 "$program" 0 0 5
+    says err usage
+    serve 1 2
+    expect 1 "$program" "${url##*:}" 1 2
+    says err 'is taken'
     kill -TERM "$server"
     ends 0
     ;;
