@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "sanitizers.hpp"
 #include "support.hpp"
 
 namespace {
@@ -356,6 +357,7 @@ TEST(ContextThatCannotBeEntered, LeavesADiscardedTaskDiscardedAndTold) {
 }
 
 TEST(ContextAndADestructorThatThrows, ReportOnce) {
+  if (support::has_address_sanitizer) GTEST_SKIP() << "the runtime loses the exception object";
   struct throws_at_its_end {
     bool armed = true;
     throws_at_its_end() = default;

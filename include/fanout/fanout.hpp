@@ -789,25 +789,27 @@ template <class Slot, class Sync> class ring {
   /// Says full only while somebody else fills or empties the slot next in order.
   eviction claim_back_evicting() noexcept {
     for (;;) {
-      const claim free = claim_back(1);
-      if (free.why != errc::full) return {free};
       position tail = tail_.load(relaxed);
-      if ((tail & closed_bit) != 0) continue;
-      const position oldest = tail - one_lap_;                   // of a full ring
+      const position oldest = tail - one_lap_;                   // if the ring is full
       const std::uint64_t stamp = at(tail).stamp.load(acquire);  // (1)
-      position head = oldest;
-      while (stamp == oldest + 1 && head == oldest) {
-        if (!head_.compare_exchange_weak(head, next(oldest), seq_cst, relaxed)) continue;
-        // Now nobody but a closing can change the tail: its slot is not vacated.
-        const position end = next(tail);
-        while (!tail_.compare_exchange_weak(tail, end, seq_cst, relaxed)) {
-          if ((tail & closed_bit) != 0) return {{0, 0, errc::closed}, true, oldest};
+      if (stamp == oldest + 1) [[likely]] {
+        position head = oldest;
+        while (head == oldest) {
+          if (!head_.compare_exchange_weak(head, next(oldest), seq_cst, relaxed)) continue;
+          // Now nobody but a closing can change the tail: its slot is not vacated.
+          const position end = next(tail);
+          while (!tail_.compare_exchange_weak(tail, end, seq_cst, relaxed)) {
+            if ((tail & closed_bit) != 0) return {{0, 0, errc::closed}, true, oldest};
+          }
+          return {{tail, 1, errc{}}, true, oldest};
         }
-        return {{tail, 1, errc{}}, true, oldest};
+      } else {
+        const claim free = claim_back(1);
+        if (free.why != errc::full) return {free};
       }
-      if (stamp != tail && at(tail).stamp.load(relaxed) == stamp &&
-          tail_.load(relaxed) == tail) {  // relaxed: a refusal publishes nothing
-        return {free};
+      // Relaxed: a refusal publishes nothing.
+      if (at(tail).stamp.load(relaxed) == stamp && tail_.load(relaxed) == tail) {
+        return {{0, 0, errc::full}};
       }
     }
   }

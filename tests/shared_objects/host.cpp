@@ -37,8 +37,8 @@ void claim_would_deadlock(const plugin& other, fanout::pool& host) {
 
 void try_all(const plugin& other) {
   {
-    fanout::pool host{{.name = "host", .buffer = 1}};
     std::latch go{1}, runs{1}, over{1};
+    fanout::pool host{{.name = "host", .buffer = 1}};
     claim(!host.try_do([&] {
       runs.count_down();
       go.wait();
@@ -56,8 +56,8 @@ void try_all(const plugin& other) {
     claim(!host.close(), "the owner's close joins");
   }
   {
-    fanout::pool host{{.name = "host", .buffer = 1}};
     std::latch go{1}, runs{1};
+    fanout::pool host{{.name = "host", .buffer = 1}};
     static_cast<void>(host.try_do([&] {
       runs.count_down();
       go.wait();
