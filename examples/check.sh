@@ -80,6 +80,25 @@ close: the deadline came first; 3 calls dropped, 1 refused for want of room
 END
     ;;
 
+  asio_offload_comes_home)
+    expect 0 "$program"
+    sort out >story
+    sort - <<'END' | diff story - || fail 'another story'
+result: 1
+exception: disk full
+canceled by asio: -1
+comes too late: the buffer is full
+waits: the wait was stopped
+runs: -1
+strand: 100 ran, 0 side by side
+END
+    ;;
+
+  asio_offload_refuses_bad_arguments)
+    expect 2 "$program" 8080
+    says err usage
+    ;;
+
   write_behind_commits_what_came_together)
     expect 0 "$program" rows.db 20000
     says err 'a row is lost: UNIQUE constraint failed: rows.id'

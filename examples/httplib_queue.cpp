@@ -33,7 +33,7 @@ class bounded_queue final : public httplib::TaskQueue {
     if (!pool_.try_do(std::move(serve))) return;
     refused_.fetch_add(1, std::memory_order_relaxed);
     sheds = true;
-    serve();
+    serve();  // NOLINT(bugprone-use-after-move): refused means untouched
     sheds = false;
   }
   /// For the server: answers 503 what no worker has room for.

@@ -73,6 +73,7 @@
 #include <concepts>
 #include <condition_variable>
 #include <coroutine>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -101,7 +102,6 @@
 #define FANOUT_POSIX
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 #endif
 #if defined(__linux__)
@@ -1594,8 +1594,9 @@ template <class Slot> class fresh_slots {
   fresh_slots& operator=(const fresh_slots&) = delete;
 
   Slot* get() const noexcept {
-    const auto past = reinterpret_cast<std::uintptr_t>(block_) + alignof(Slot) - 1;
-    return reinterpret_cast<Slot*>(past - past % alignof(Slot));
+    void* first = block_;
+    std::size_t space = (count_ + 1) * sizeof(Slot);
+    return static_cast<Slot*>(std::align(alignof(Slot), count_ * sizeof(Slot), first, space));
   }
 
  private:
