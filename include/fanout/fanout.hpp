@@ -1418,7 +1418,7 @@ class closing {
     closing* first = nullptr;
   };
   FANOUT_OWN_COPY static list& own_list() noexcept {
-    static constinit immortal<list> the;
+    static immortal<list> the;
     return the.value;
   }
 
@@ -1488,7 +1488,7 @@ class inheritance {
     bool is_watching = false;
   };
   FANOUT_OWN_COPY static list& own_list() noexcept {
-    static constinit immortal<list> the;
+    static immortal<list> the;
     return the.value;
   }
   FANOUT_OWN_COPY static void watch_forks(list& all) {
