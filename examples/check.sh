@@ -80,6 +80,26 @@ close: the deadline came first; 3 calls dropped, 1 refused for want of room
 END
     ;;
 
+  log_sink_accounts_for_every_line)
+    for full in block discard overrun; do
+      expect 0 "$program" log 100000 "$full"
+      lost=$(sed -n 's/^100000 lines offered, \([0-9]*\) lost$/\1/p' out)
+      [ $(($(wc -l <log) + lost)) -eq 100000 ] || fail "$full: $(wc -l <log) written, $lost lost"
+      sort -n -c log || fail "$full: another order"
+      [ "$full" != block ] || [ "$lost" -eq 0 ] || fail 'it lost lines that it could wait for'
+      [ "$full" = discard ] || [ "$(tail -n 1 log)" = 100000 ] || fail "$full: the last line is lost"
+    done
+    ;;
+
+  log_sink_refuses_bad_arguments)
+    expect 2 "$program" log 10
+    says err usage
+    expect 2 "$program" log 10 perhaps
+    says err usage
+    expect 1 "$program" /dev/null/log 10 block
+    says err /dev/null
+    ;;
+
   asio_offload_comes_home)
     expect 0 "$program"
     sort out >story
