@@ -29,6 +29,7 @@ write_basic_package_version_file(
 file(RELATIVE_PATH fanout_pc_prefix /${CMAKE_INSTALL_DATADIR}/pkgconfig /)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/fanout.pc.in ${PROJECT_BINARY_DIR}/fanout.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/fanout.pc DESTINATION ${CMAKE_INSTALL_DATADIR}/pkgconfig)
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/gdb/fanout.py DESTINATION ${CMAKE_INSTALL_DATADIR}/fanout/gdb)
 install(
   FILES ${PROJECT_BINARY_DIR}/fanout-config.cmake ${PROJECT_BINARY_DIR}/fanout-config-version.cmake
   DESTINATION ${package_dir})

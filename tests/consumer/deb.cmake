@@ -51,6 +51,9 @@ drwxr-xr-x root/root ./usr/share/cmake/fanout/
 drwxr-xr-x root/root ./usr/share/doc/
 drwxr-xr-x root/root ./usr/share/doc/libfanout-dev/
 -rw-r--r-- root/root ./usr/share/doc/libfanout-dev/copyright
+drwxr-xr-x root/root ./usr/share/fanout/
+drwxr-xr-x root/root ./usr/share/fanout/gdb/
+-rw-r--r-- root/root ./usr/share/fanout/gdb/fanout.py
 drwxr-xr-x root/root ./usr/share/pkgconfig/
 -rw-r--r-- root/root ./usr/share/pkgconfig/fanout.pc
 ")
