@@ -122,6 +122,16 @@ case $claim in
     done
     ;;
 
+  http_server_names_what_is_stuck)
+    uses curl
+    serve 100 1
+    [ "$(curl -s -o code -w '%{http_code}' "$url/stuck")" = 202 ] || fail 'it is not accepted'
+    kill -TERM "$server"
+    ends 3
+    line=$(grep -n 'sleep_for(1h)' "$source/http_server.cpp" | cut -d: -f1)
+    grep -Eq "^stuck for 0\.[6-9] s: the task of .*http_server.cpp:$line$" out || fail "$(cat out)"
+    ;;
+
   http_server_tells_prometheus)
     uses promtool curl
     serve
@@ -130,6 +140,7 @@ case $claim in
       kill -0 "$server" || fail 'it has ended'
     done
     says out 'fanout_queue_length{pool="work"} 0'
+    says out 'fanout_discarded_total{pool="work"} 0'
     says out 'fanout_run_seconds_count{pool="work"} 3'
     says out 'fanout_wait_seconds_bucket{pool="work",le="+Inf"} 3'
     says out 'sync_pipeline_fanout_chan_len{name="work"} 0'

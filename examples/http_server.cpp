@@ -1,7 +1,8 @@
-// http_server PORT [DEADLINE_MS]: /work hands a job to a pool and answers 202, or 503 when the
+// http_server PORT [DEADLINE_MS [WAKE_DELAY_MS]]: /work hands a job to a pool and answers 202, or 503 when the
 // pool is full; /metrics tells Prometheus. On 127.0.0.1; port 0 is any free one.
 //
-// SIGINT, SIGTERM and SIGQUIT end it: what was accepted runs within the deadline (2,000 ms).
+// SIGINT, SIGTERM and SIGQUIT end it: what was accepted runs within the deadline (2,000 ms). A job that
+// ignores its stop token, as that of /stuck does, is named half a second later, and the status is 3.
 
 #include <fanout/fanout.hpp>
 
@@ -12,9 +13,13 @@
 
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <mutex>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -66,6 +71,7 @@ std::string metrics_of(const timed_pool& pool) {
   all.add("fanout_queue_length", "Tasks that wait.", Gauge, queued);
   all.add("fanout_processed_total", "Tasks that have run.", Counter, processed);
   all.add("fanout_failed_total", "Tasks that threw.", Counter, static_cast<double>(now.failed));
+  all.add("fanout_discarded_total", "Dropped.", Counter, static_cast<double>(now.discarded));
   all.add("fanout_rejected_total", "Refused: full.", Counter, static_cast<double>(now.rejected));
   all.add("fanout_wait_seconds", "From acceptance to start; the sum is estimated.", now.wait_time);
   all.add("fanout_run_seconds", "From start to end; the sum is estimated.", now.run_time);
@@ -82,11 +88,30 @@ int number(std::string_view text, int limit) {
   return error == std::errc{} && end == text.data() + text.size() && value <= limit ? value : -1;
 }
 
+/// Ends the program when the time is over before this is: names the task that is in the way.
+std::jthread exit_after(std::chrono::milliseconds time, const timed_pool& pool) {
+  return std::jthread([time, &pool](const std::stop_token& is_closed) {
+    std::mutex mutex;
+    std::unique_lock hold(mutex);
+    std::condition_variable_any never;
+    never.wait_for(hold, is_closed, time, [] { return false; });
+    if (is_closed.stop_requested()) return;
+    if (const auto stuck = pool.stats().longest_running) {
+      std::printf("stuck for %.1f s: the task of %s:%u\n",
+                  std::chrono::duration<double>(stuck->elapsed).count(), stuck->where.file_name(),
+                  static_cast<unsigned>(stuck->where.line()));
+      std::fflush(stdout);
+    }
+    std::_Exit(3);  // no destructors: they would wait for it
+  });
+}
+
 int main(int argc, char** argv) {
   const int port = argc >= 2 ? number(argv[1], 65535) : -1;
   const int deadline = argc >= 3 ? number(argv[2], 3'600'000) : 2000;
-  if (argc > 3 || port < 0 || deadline < 0) {
-    std::fputs("usage: http_server PORT [DEADLINE_MS]\n", stderr);
+  const int wake_delay = argc >= 4 ? number(argv[3], 1000) : 0;
+  if (argc > 4 || port < 0 || deadline < 0 || wake_delay < 0) {
+    std::fputs("usage: http_server PORT [DEADLINE_MS [WAKE_DELAY_MS]]\n", stderr);
     return 2;
   }
   // Every thread inherits this mask, so that the signals wait for sigwait below.
@@ -98,7 +123,10 @@ int main(int argc, char** argv) {
   }
   pthread_sigmask(SIG_BLOCK, &ending, nullptr);
 
-  timed_pool pool{{.name = "work", .workers = 2, .buffer = 256}};
+  timed_pool pool{{.name = "work",
+                   .workers = 2,
+                   .buffer = 256,
+                   .wake_delay = std::chrono::milliseconds(wake_delay)}};
   httplib::Server server;
   server.new_task_queue = [] { return new httplib::ThreadPool(16); };
   server.set_socket_options([](socket_t) {});  // not SO_REUSEPORT: a port in use is an error
@@ -108,6 +136,9 @@ int main(int argc, char** argv) {
     const auto err = pool.try_do([] { std::this_thread::sleep_for(1ms); });  // as a disk would
     response.status = err ? 503 : 202;
     if (err == fanout::ErrFull) response.set_header("Retry-After", "1");
+  });
+  server.Get("/stuck", [&](const httplib::Request&, httplib::Response& response) {
+    response.status = pool.try_do([] { std::this_thread::sleep_for(1h); }) ? 503 : 202;
   });
   server.Get("/metrics", [&](const httplib::Request&, httplib::Response& response) {
     response.set_content(metrics_of(pool), "text/plain; version=0.0.4");
@@ -128,7 +159,9 @@ int main(int argc, char** argv) {
   while (!server.is_running()) std::this_thread::yield();  // stop() forgets what has not begun
   server.stop();
   listener.join();  // no request is under way any more
+  auto guard = exit_after(std::chrono::milliseconds{deadline} + 500ms, pool);
   const auto late = pool.close_for(std::chrono::milliseconds{deadline});
+  guard.request_stop();
   const auto end = pool.stats();
   std::printf("accepted %ju, done %ju, discarded %ju, refused %ju%s\n",
               std::uintmax_t{end.accepted}, std::uintmax_t{end.completed + end.failed},
