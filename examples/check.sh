@@ -149,6 +149,20 @@ END
     says err 'nowhere/rows.db: unable to open database file'
     ;;
 
+  timeline_agrees_with_the_stats)
+    command -v python3 >/dev/null || { printf 'skipped: no python3\n'; exit 77; }
+    expect 0 "$program" trace.json
+    # shellcheck disable=SC2046 # two numbers
+    python3 "$source/check_timeline.py" trace.json $(sed 's/[^0-9]/ /g' out) || fail "$(cat out)"
+    ;;
+
+  timeline_refuses_bad_arguments)
+    expect 2 "$program"
+    says err usage
+    expect 1 "$program" nowhere/trace.json
+    says err nowhere
+    ;;
+
   trace_follows_two_hops)
     expect 0 "$program"
     diff out - <<'END' || fail 'another story'
