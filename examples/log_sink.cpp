@@ -18,6 +18,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 enum class when_full { block, discard, overrun };
@@ -40,9 +41,14 @@ class pool_sink final : public spdlog::sinks::sink {
                   text = std::string(line.payload.data(), line.payload.size())] {
       to->log(spdlog::details::log_msg(time, {}, {}, level, text));
     };
-    const auto err = how_ == when_full::block     ? pool_.do_wait(std::move(write))
-                     : how_ == when_full::discard ? pool_.try_do(std::move(write))
-                                                  : pool_.do_evict(std::move(write));
+    std::error_code err;
+    // NOLINTBEGIN(bugprone-use-after-move): refused means untouched
+    do {  // full, of an eviction: another thread was at that very slot
+      err = how_ == when_full::block     ? pool_.do_wait(std::move(write))
+            : how_ == when_full::discard ? pool_.try_do(std::move(write))
+                                         : pool_.do_evict(std::move(write));
+    } while (how_ == when_full::overrun && err == fanout::ErrFull);
+    // NOLINTEND(bugprone-use-after-move)
     if (err) refused_.fetch_add(1, std::memory_order_relaxed);
   }
   /// Returns when everything logged before is written.

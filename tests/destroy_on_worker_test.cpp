@@ -115,7 +115,6 @@ TEST_F(DestroyOnWorkerDeathTest, InACircleOfPoolsAbortsToo) {
         using support::watched_pool;
         watched_pool outer{{.name = "outer"}};
         auto inner = std::make_unique<watched_pool>(fanout::options{.name = "victim"});
-        if (inner->try_do([&] { outer.close(); })) std::_Exit(0);
         if (outer.try_do([&] {
               support::wait_until([] { return support::watched_sync::blocked == 1; });
               inner.reset();
@@ -123,6 +122,7 @@ TEST_F(DestroyOnWorkerDeathTest, InACircleOfPoolsAbortsToo) {
             })) {
           std::_Exit(0);
         }
+        if (inner->try_do([&] { outer.close(); })) std::_Exit(0);
         never();
       },
       testing::KilledBySignal(SIGABRT), message);
