@@ -207,8 +207,8 @@ TEST_F(IdleProtocol, WakeBeforeTheParkIsNotLost) {
   EXPECT_EQ(watched_sync::unparks, 1u);
 }
 
-// One flag as the queue: set, notify; taken by the one that finds it. One at a time, so that each
-// lost wake-up is a hang.
+// One flag as the queue: set, as a claim is made, by a read-modify-write; notify; taken by the one
+// that finds it. One at a time, so that each lost wake-up is a hang.
 TEST_F(IdleProtocol, LosesNoWakeUpOfOneFlagAmongSleepers) {
   constexpr int rounds = 20000;
   std::atomic<bool> flag = false;
@@ -235,7 +235,7 @@ TEST_F(IdleProtocol, LosesNoWakeUpOfOneFlagAmongSleepers) {
     });
   }
   for (int i = 1; i <= rounds; ++i) {
-    flag = true;
+    flag.exchange(true);
     idle.notify(0, false);
     support::wait_until([&] { return taken == i; });
   }

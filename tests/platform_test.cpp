@@ -81,6 +81,9 @@ TEST(Platform, ExchangeIsOrderedBeforeALaterLoad) { EXPECT_EQ(missed(20000, exch
 
 // (D): the mark that a run ended against the count of who waits.
 TEST(Platform, StoreIsOrderedBeforeALaterLoad) {
+#if defined(FANOUT_TESTS_BRIEF)
+  GTEST_SKIP() << "qemu on x86 lets a load pass a sequentially consistent store of this machine's";
+#endif
   EXPECT_EQ(missed(20000, store, store), 0u);
   EXPECT_EQ(missed(20000, store, add), 0u);
 }
